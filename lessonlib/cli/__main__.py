@@ -1,0 +1,5 @@
+"""`python -m lessonlib.cli` is `lesson`."""
+
+from lessonlib.cli import main
+
+main()
