@@ -6,8 +6,8 @@ Under the weights root (`lessonlib/zoo/weights`, or `LESSON_WEIGHTS`)
     members.json         {member: {"model_index": {...} | null, "folders": {"unet": "sd15-unet", ...}}}
     manifest.json        {part: {file: {"sha256": ..., "bytes": ...}}}
 
-Members share parts: the VAE is stored once. A folder name may be "" (the member's root, as of a ControlNet) or a path
-("models/image_encoder"), and may hold several parts (the three weight files of an IP-Adapter).
+Members share parts: the VAE is stored once. A folder name may be "" (the member's root, as of a ControlNet)
+or a path ("models/image_encoder"), and may hold several parts (the three weight files of an IP-Adapter).
 
 Compact form: a matrix or convolution becomes one int8 tensor and one scale per output channel,
     q = clamp(round(w / s), -127, 127),   w' = s q,   s = argmin_s ‖w - w'‖²,
@@ -48,18 +48,18 @@ class Member(TypedDict):
 Files = dict[str, dict[str, Any]]  # {file: {"sha256": str, "bytes": int}}
 
 
-# --- What a reader of the weights calls --------------------------------------------------------------------------
+# --- What a reader of the weights calls ------------------------------------------------------------
 
 
 def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> Path:
     """The member as an ordinary diffusers / transformers folder in the cache.
 
-    The first call checks the compact files against the manifest and writes the folder; later calls only look at file
-    sizes. The folder's name carries a digest of what it was made from, so a new release never reads an old cache.
-    Processes may unfold at once: each writes a folder of its own, the first to rename it wins.
+    The first call checks the compact files against the manifest and writes the folder; later calls only look at
+    file sizes. The folder's name carries a digest of what it was made from, so a new release never reads an old
+    cache. Processes may unfold at once: each writes a folder of its own, the first to rename it wins.
 
     Raises:
-        LessonError: unknown member; a stored file is missing, truncated or altered; the cache cannot be written.
+        LessonError: unknown member; a stored file is missing or altered; the cache cannot be written.
     """
     root = _root(weights_root)
     entry = members(root).get(member)
@@ -130,7 +130,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("LESSON_CACHE") or user_cache_path("lessonlib"))
 
 
-# --- What training calls -----------------------------------------------------------------------------------------
+# --- What training calls ---------------------------------------------------------------------------
 
 
 def fold(
@@ -140,13 +140,13 @@ def fold(
     *,
     bits: int = 8,
 ) -> Path:
-    """Store an ordinary component folder (small files, at most one `.safetensors`) as `part`, whole or not at all.
+    """Store a component folder (small files, at most one `.safetensors`) as `part`, whole or not at all.
 
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
 
     Raises:
-        LessonError: nothing to store, pickled or sharded weights, weights that are not finite, an unwritable root.
+        LessonError: nothing to store, pickled, sharded or non-finite weights, an unwritable root.
     """
     if bits not in (8, 16):
         raise LessonError(f"Weights are stored in 8 or 16 bits, not {bits}.")
@@ -202,7 +202,7 @@ def add_member(
         write_text(root / "members.json", _json(dict(sorted(table.items()))))
 
 
-# --- The compact form --------------------------------------------------------------------------------------------
+# --- The compact form ------------------------------------------------------------------------------
 
 
 def quantise(weight: torch.Tensor, steps: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -213,7 +213,7 @@ def quantise(weight: torch.Tensor, steps: int = 24) -> tuple[torch.Tensor, torch
         steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
 
     Returns:
-        (q int8 of the same shape, s of shape (channels,), float16 where it is a normal number there, else float32).
+        (q int8 of the same shape, s of shape (channels,) in float16, or float32 if too small or large for it).
     """
     import torch
 
@@ -277,7 +277,7 @@ def _compact(path: Path, bits: int) -> bytes:
         else:
             tensors[key] = _half(value)
     note = {"file": path.name, "metadata": metadata, "dtypes": dtypes}
-    # One metadata entry: safetensors writes several in no fixed order, and the same weights must give the same bytes.
+    # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
     return save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
 
 
@@ -318,12 +318,12 @@ def _without_paths(file: Path) -> str:
     return _json({k: v for k, v in config.items() if k not in ("_name_or_path", "name_or_path")})
 
 
-# --- Folders that are whole or absent ----------------------------------------------------------------------------
+# --- Folders that are whole or absent --------------------------------------------------------------
 
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `target`, unless another process has put a whole one there first."""
+    """Yield a temporary folder that becomes `target`, unless another process put a whole one there first."""
     with _temporary_beside(target) as temporary:
         yield temporary
         try:
@@ -332,7 +332,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
             if _whole(target):
                 return
             with _temporary_beside(target) as rubbish:  # a damaged folder: step over it
-                os.replace(target, rubbish)
+                os.rename(target, rubbish / target.name)
                 os.rename(temporary, target)
 
 
@@ -342,7 +342,7 @@ def _replaced_folder(target: Path) -> Iterator[Path]:
     with _temporary_beside(target) as temporary, _temporary_beside(target) as old:
         yield temporary
         if target.exists():
-            os.replace(target, old)
+            os.rename(target, old / target.name)
         os.rename(temporary, target)
 
 
@@ -366,7 +366,7 @@ def _temporary_beside(target: Path) -> Iterator[Path]:
 
 
 def _cannot_write(target: Path, error: OSError) -> str:
-    advice = "Set LESSON_CACHE to a folder you can write to with about 100 MB free."
+    advice = "Free some room, or choose a writable folder (LESSON_CACHE sets the cache)."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"The disk is full: no room for {target}. {advice}"
     return f"Cannot write {target}: {error.strerror or error}. {advice}"
@@ -399,7 +399,8 @@ def _problems(folder: Path, files: Files) -> Iterator[str]:
         if not path.is_file():
             yield f"The stored file {path} is missing"
         elif path.stat().st_size != entry["bytes"]:
-            yield f"The stored file {path} is truncated or altered ({path.stat().st_size} of {entry['bytes']} bytes)"
+            size = f"{path.stat().st_size} of {entry['bytes']} bytes"
+            yield f"The stored file {path} is truncated or altered ({size})"
         elif sha256(path) != entry["sha256"]:
             yield f"The stored file {path} is altered (its SHA-256 is not the manifest's)"
 
