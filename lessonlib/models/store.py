@@ -54,9 +54,9 @@ Files = dict[str, dict[str, Any]]  # {file: {"sha256": str, "bytes": int}}
 def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> Path:
     """The member as an ordinary diffusers / transformers folder in the cache.
 
-    The first call checks the compact files against the manifest and writes the folder; later calls only look at
-    file sizes. The folder's name carries a digest of what it was made from, so a new release never reads an old
-    cache. Processes may unfold at once: each writes a folder of its own, the first to rename it wins.
+    The first call checks the compact files against the manifest and writes the folder; later calls look only
+    at file sizes. The folder's name carries a digest of what it was made from: a new release never reads an
+    old cache. Processes may unfold at once: each writes a folder of its own, the first to rename it wins.
 
     Raises:
         LessonError: unknown member; a stored file is missing or altered; the cache cannot be written.
@@ -213,7 +213,7 @@ def quantise(weight: torch.Tensor, steps: int = 24) -> tuple[torch.Tensor, torch
         steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
 
     Returns:
-        (q int8 of the same shape, s of shape (channels,) in float16, or float32 if too small or large for it).
+        (q int8 of the same shape, s of shape (channels,) in float16, or in float32 where that cannot hold it).
     """
     import torch
 
