@@ -213,7 +213,7 @@ def quantise(weight: torch.Tensor, steps: int = 24) -> tuple[torch.Tensor, torch
         steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
 
     Returns:
-        (q int8 of the same shape, s of shape (channels,) in float16, or in float32 where that cannot hold it).
+        (q int8 of the same shape, s of shape (channels,) in float16, or float32 where that cannot hold it).
     """
     import torch
 
