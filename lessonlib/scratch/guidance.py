@@ -27,14 +27,14 @@ def classifier_free_guidance(
     return noise_pred_uncond + guidance_scale * (noise_pred_cond - noise_pred_uncond)
 
 
-def rescale_guidance(
+def guidance_rescale(
     noise_cfg: Float[Tensor, "batch *shape"],
     noise_pred_cond: Float[Tensor, "batch *shape"],
-    guidance_rescale: float,
+    phi: float,
 ) -> Float[Tensor, "batch *shape"]:
     """Give the guided prediction back the contrast of the conditional one, which a large scale overdoes.
 
-    `guidance_rescale` is the paper's phi: 0 leaves `noise_cfg` as it is, 1 restores the standard deviation
+    `phi` is diffusers' `guidance_rescale`: 0 leaves `noise_cfg` as it is, 1 restores the standard deviation
     fully; the paper likes 0.7. The deviation is taken over each picture by itself.
 
     Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), section 3.4,
@@ -47,7 +47,7 @@ def rescale_guidance(
     # x_rescaled = x_cfg * sigma_pos / sigma_cfg
     rescaled = noise_cfg * (std_cond / std_cfg)
     # x_final = phi x_rescaled + (1 - phi) x_cfg
-    return guidance_rescale * rescaled + (1 - guidance_rescale) * noise_cfg
+    return phi * rescaled + (1 - phi) * noise_cfg
 
 
 def w_embedding(

@@ -62,7 +62,7 @@ def lcm_step(
 
 @dataclass(frozen=True)
 class LCM:
-    """The noise levels of one run. Iterating gives `(t, alpha_cumprod_t, alpha_cumprod_next)`, ending in 1."""
+    """The noise levels of one run. Iterating gives `(t, alpha_cumprod_t, alpha_cumprod_next)` a step."""
 
     timesteps: Int[Tensor, "steps"]
     alphas_cumprod: Float[Tensor, "train_steps"]

@@ -128,7 +128,7 @@ def unipc_corrector(
 def _exponential_step(
     history: History, alpha_cumprod_t: Tensor, alpha_cumprod_s: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x_t of order 1 (the ODE's linear part solved exactly), h, and the factor of a difference of predictions."""
+    """x_t of order 1 (the ODE's linear part exactly), h, and the factor of a difference of predictions."""
     # h = lambda_t - lambda_s
     h = _lambda(alpha_cumprod_t) - _lambda(alpha_cumprod_s)
     # alpha_t (1 - e^(-h))
