@@ -14,7 +14,7 @@ from torch import Tensor
 def classifier_free_guidance(
     noise_pred_uncond: Float[Tensor, "*shape"],
     noise_pred_cond: Float[Tensor, "*shape"],
-    guidance_scale: float,
+    guidance_scale: float | Float[Tensor, "*any"],
 ) -> Float[Tensor, "*shape"]:
     """Push the noise prediction away from "no prompt", through "prompt", and beyond.
 

@@ -8,7 +8,8 @@ say how one is taken.
 from lessonlib.scratch.samplers.ddim import DDIM, ddim_step
 from lessonlib.scratch.samplers.euler import Euler, euler_step, scale_model_input
 from lessonlib.scratch.samplers.lcm import LCM, lcm_step, lcm_timesteps
-from lessonlib.scratch.samplers.schedule import (
+from lessonlib.scratch.samplers.unipc import History, UniPC, unipc_corrector, unipc_predictor
+from lessonlib.scratch.schedule import (
     Step,
     add_noise,
     leading_timesteps,
@@ -17,7 +18,6 @@ from lessonlib.scratch.samplers.schedule import (
     scaled_linear_alphas_cumprod,
     trailing_timesteps,
 )
-from lessonlib.scratch.samplers.unipc import History, UniPC, unipc_corrector, unipc_predictor
 
 __all__ = [
     "DDIM",

@@ -10,18 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lessonlib.errors import LessonError
-from lessonlib.scratch.samplers.schedule import Step, predict_original_sample
+from lessonlib.scratch.schedule import Step, predict_original_sample
 
 
 def ddim_step(
     noise_pred: Float[Tensor, "*shape"],
     sample: Float[Tensor, "*shape"],
-    alpha_cumprod_t: Float[Tensor, ""],
-    alpha_cumprod_prev: Float[Tensor, ""],
+    alpha_cumprod_t: Float[Tensor, "*any"],
+    alpha_cumprod_prev: Float[Tensor, "*any"],
     eta: float = 0.0,
     noise: Float[Tensor, "*shape"] | None = None,
 ) -> Step:
-    """From noise level abar_t to abar_prev.
+    """From noise level abar_t to abar_prev (scalars, or broadcasting over the samples).
 
     `eta` = 0 is deterministic, 1 is as random as DDPM; with eta > 0 the step needs fresh standard normal
     `noise`.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lessonlib.scratch.samplers.schedule import Step
+from lessonlib.scratch.schedule import Step
 
 
 def scale_model_input(sample: Float[Tensor, "*shape"], sigma: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lessonlib.errors import LessonError
-from lessonlib.scratch.consistency import boundary_scalings
-from lessonlib.scratch.samplers.schedule import Step, add_noise, predict_original_sample
+from lessonlib.scratch.consistency import consistency_function
+from lessonlib.scratch.schedule import Step, add_noise
 
 
 def lcm_timesteps(
@@ -48,12 +48,12 @@ def lcm_step(
     On the last step `noise` is None and the clean latent is the result. `pred_original_sample` is f(x, t),
     the boundary condition applied.
 
-    Source: Song et al., "Consistency Models" (2023), Algorithm 1; Luo et al. (2023), Algorithm 3.
+    Source: Song et al., "Consistency Models" (2023), Algorithm 1; Luo et al. (2023), appendix, multistep
+    sampling.
     """
-    c_skip, c_out = boundary_scalings(torch.tensor(timestep, dtype=sample.dtype, device=sample.device))
-    x_0 = predict_original_sample(noise_pred, sample, alpha_cumprod_t)
     # f(x_t, t) = c_skip(t) x_t + c_out(t) x_0
-    denoised = c_skip * sample + c_out * x_0
+    t = torch.tensor(timestep, dtype=torch.float64)
+    denoised = consistency_function(noise_pred, sample, t, alpha_cumprod_t)
     if noise is None:
         return Step(denoised, denoised)
     # x_next = sqrt(abar_next) f(x_t, t) + sqrt(1 - abar_next) z
