@@ -1,4 +1,4 @@
-"""Consistency models: one function that maps every point of a trajectory to its clean end, and how it is distilled.
+"""Consistency models: one function that maps every point of a trajectory to its end, and its distillation.
 
 Source: Song et al., "Consistency Models" (2023); Luo et al., "Latent Consistency Models: Synthesizing
 High-Resolution Images with Few-Step Inference" (2023), called LCM below.
@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lessonlib.scratch.guidance import classifier_free_guidance
-from lessonlib.scratch.samplers.ddim import ddim_step
 from lessonlib.scratch.schedule import add_noise, predict_original_sample
 
 # (x_t, t) -> noise prediction; the prompt, and for a student its guidance scale, are already bound
@@ -95,10 +94,11 @@ def augmented_solver_step(
 
     Source: LCM, section 4.2 (one-stage guided distillation).
     """
-    # x_n = x_{n+k} + (1 + w) Psi(x_{n+k}, c) - w Psi(x_{n+k}, no prompt); DDIM's Psi is linear in eps, so
-    # guide eps
+    # x_n = x_{n+k} + (1 + w) Psi(x_{n+k}, c) - w Psi(x_{n+k}, no prompt); DDIM's Psi is linear: guide eps
     noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_cond, 1 + w)
-    return ddim_step(noise_pred, sample, alpha_cumprod_t, alpha_cumprod_prev).prev_sample
+    # DDIM: the predicted noise, put back on the predicted clean sample at the lower level
+    x_0 = predict_original_sample(noise_pred, sample, alpha_cumprod_t)
+    return add_noise(x_0, noise_pred, alpha_cumprod_prev)
 
 
 def consistency_distillation_loss(

@@ -3,7 +3,7 @@ import torch
 from diffusers import LCMScheduler
 
 from lessonlib.scratch import consistency as C
-from lessonlib.scratch.samplers import add_noise, scaled_linear_alphas_cumprod
+from lessonlib.scratch.samplers import add_noise, ddim_step, scaled_linear_alphas_cumprod
 
 F64 = torch.float64
 
@@ -82,6 +82,8 @@ def test_the_solver_follows_the_guided_trajectory():
     expected = x + (1 + w) * psi(cond) - w * psi(uncond)
     actual = C.augmented_solver_step(uncond, cond, x, abar_t, abar_prev, w)
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
+    guided = uncond + (1 + w) * (cond - uncond)
+    torch.testing.assert_close(actual, ddim_step(guided, x, abar_t, abar_prev).prev_sample)
 
 
 def loss(student, target=None, w=(0.0, 4.0, 8.0), timestep=(19, 519, 999)):
@@ -148,7 +150,7 @@ def test_the_gradient_is_right():
 
 
 def test_a_consistent_student_has_no_loss():
-    """If all data were one point mu, x_0 = mu is consistent, and the teacher that knows mu walks straight to it."""
+    """If all data were one point mu, whoever knows mu is consistent, and so is its teacher's walk."""
     abar, mu = alphas_cumprod(), sample()[:1]
 
     def knows(x, t):

@@ -1,8 +1,8 @@
 """Samplers: from noise to picture, one prediction at a time.
 
 Every step is a function of what the model said and where on the noise schedule it said it; nothing is
-remembered behind the reader's back. `schedule` says where the steps are; `ddim`, `euler`, `lcm` and `unipc`
-say how one is taken.
+remembered behind the reader's back. `lessonlib.scratch.schedule` says where the steps are; `ddim`, `euler`,
+`lcm` and `unipc` say how one is taken.
 """
 
 from lessonlib.scratch.samplers.ddim import DDIM, ddim_step
