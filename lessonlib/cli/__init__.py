@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 import lessonlib
 from lessonlib.errors import LessonError
 
-COMMANDS = ("lab",)
+COMMANDS = ("lab", "doctor", "models", "generate")
 
 
 class _Commands(TyperGroup):

@@ -32,8 +32,7 @@ class Model:
 
     `variant` is what `from_pretrained(variant=...)` takes; `weight_name` and `subfolder` are what
     `load_ip_adapter` and `load_lora_weights` take; `needs` names the rows it is used together with; `tiny`
-    is the member of the tiny zoo that stands for it; `gate` says what must be accepted first, None if no gate
-    is known.
+    is the member of the tiny zoo that stands for it; `gate` says what must be accepted first.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Model:
     variant: str | None = None
     subfolder: str | None = None
     weight_name: str | None = None
-    gate: str | None = None
+    gate: str = "none known"
     revision: str | None = None
     side: int = 512  # pixels of the pictures it was trained on
     text_to_image: bool = False

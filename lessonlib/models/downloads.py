@@ -1,7 +1,7 @@
 """Full-size models from the hub, with one clear sentence for whatever can go wrong.
 
 huggingface_hub does the work: a lost connection goes on where it broke off, a stopped download keeps the
-files it has finished, and the cache is shared with diffusers. Its environment variables hold here too: HF_HOME
+files it has finished, and the cache is shared with diffusers. Its environment variables hold too: HF_HOME
 moves the cache, HF_ENDPOINT names a mirror, HF_TOKEN logs in, HF_HUB_OFFLINE=1 stays off the net.
 """
 

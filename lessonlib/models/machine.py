@@ -84,7 +84,7 @@ def _chosen_for_this_machine() -> tuple[Tier, str]:
 
     if device() != "cuda":
         return "tiny", f"there is no CUDA GPU ({device()}): the full models would take minutes a picture"
-    tight = [need.lesson for need in memory.needs() if memory.fits(need, ram_bytes(), vram_bytes()) == "no"]
+    tight = [n.lesson for n in memory.needs() if memory.fits(n, ram_bytes(), vram_bytes()) == "no"]
     if tight:
         return "tiny", f"this GPU or its machine lacks the memory for {', '.join(tight)}"
     return "full", "there is a CUDA GPU with room for every lesson"

@@ -54,16 +54,35 @@ class Need:
 
 def needs() -> list[Need]:
     """One row a lesson."""
-    return [_need(lesson, [CATALOGUE[m] for m in models]) for lesson, models in LESSONS.items()]
+    return [need(lesson, models) for lesson, models in LESSONS.items()]
 
 
-def fits(need: Need, ram: int, vram: int) -> Literal["yes", "with offload", "cpu, slow", "no"]:
+def need(lesson: str, models: tuple[str, ...]) -> Need:
+    """What the rows called `models` need when they are loaded at the same time."""
+    rows = [CATALOGUE[name] for name in models]
+    half, full = weight_bytes(rows, 2), weight_bytes(rows, 4)
+    parts = [(row, part) for row in rows for part in _loaded(row)]
+    unet = max(_bytes(r, p, 2) for r, p in parts if p.folder == "unet")
+    inside = sum(_bytes(r, p, 2) for r, p in parts if r.kind != "pipeline" and "encoder" not in p.folder)
+    vae = max(_bytes(r, p, 2) for r, p in parts if p.folder == "vae")
+    return Need(
+        lesson=lesson,
+        models=models,
+        download=sum(part.parameters * part.stored_bytes for _, part in parts),
+        vram=half + max(denoising_bytes(rows, 2), decoding_bytes(rows, 2)) + OVERHEAD,
+        vram_offload=max(unet + inside + denoising_bytes(rows, 2), vae + decoding_bytes(rows, 2)) + OVERHEAD,
+        ram_offload=half + OVERHEAD,
+        ram_cpu=full + max(denoising_bytes(rows, 4), decoding_bytes(rows, 4)) + OVERHEAD,
+    )
+
+
+def fits(needed: Need, ram: int, vram: int) -> Literal["yes", "with offload", "cpu, slow", "no"]:
     """Whether a lesson's full-size models run in `ram` and `vram` bytes."""
-    if vram >= need.vram:
+    if vram >= needed.vram:
         return "yes"
-    if vram >= need.vram_offload and ram >= need.ram_offload:
+    if vram >= needed.vram_offload and ram >= needed.ram_offload:
         return "with offload"
-    return "cpu, slow" if not vram and ram >= need.ram_cpu else "no"
+    return "cpu, slow" if not vram and ram >= needed.ram_cpu else "no"
 
 
 def weight_bytes(rows: list[Model], bytes_each: int) -> int:
@@ -81,23 +100,6 @@ def decoding_bytes(rows: list[Model], bytes_each: int) -> int:
     """The VAE decoder's maps."""
     side = max(row.side for row in rows)
     return VAE_MAPS * VAE_WIDTH * side**2 * (4 if any(r.float32_vae for r in rows) else bytes_each)
-
-
-def _need(lesson: str, rows: list[Model]) -> Need:
-    half, full = weight_bytes(rows, 2), weight_bytes(rows, 4)
-    parts = [(row, part) for row in rows for part in _loaded(row)]
-    unet = max(_bytes(r, p, 2) for r, p in parts if p.folder == "unet")
-    inside = sum(_bytes(r, p, 2) for r, p in parts if r.kind != "pipeline" and "encoder" not in p.folder)
-    vae = max(_bytes(r, p, 2) for r, p in parts if p.folder == "vae")
-    return Need(
-        lesson=lesson,
-        models=tuple(row.name for row in rows),
-        download=sum(part.parameters * part.stored_bytes for _, part in parts),
-        vram=half + max(denoising_bytes(rows, 2), decoding_bytes(rows, 2)) + OVERHEAD,
-        vram_offload=max(unet + inside + denoising_bytes(rows, 2), vae + decoding_bytes(rows, 2)) + OVERHEAD,
-        ram_offload=half + OVERHEAD,
-        ram_cpu=full + max(denoising_bytes(rows, 4), decoding_bytes(rows, 4)) + OVERHEAD,
-    )
 
 
 def _loaded(row: Model) -> list[Component]:

@@ -1,0 +1,1 @@
+"""Thin wraps of the real diffusers pipelines, one file a section of the lesson."""
