@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -44,6 +45,15 @@ def _start(course, *options):
     raise AssertionError(process.stderr.read() if process.stderr else "")
 
 
+def _wait_for_idle_kernel(address):
+    for _ in range(200):
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            if json.load(answer)[0]["execution_state"] == "idle":
+                return
+        time.sleep(0.1)
+    raise AssertionError("the kernel does not start")
+
+
 @posix
 def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
     process, address = _start(course)
@@ -56,6 +66,7 @@ def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
         with urllib.request.urlopen(f"{server}/api/contents/{START}?token={token}", timeout=20) as answer:
             assert json.load(answer)["type"] == "notebook"
         urllib.request.urlopen(f"{server}/api/kernels?token={token}", data=b"", timeout=20)
+        _wait_for_idle_kernel(f"{server}/api/kernels?token={token}")
         kernels = psutil.Process(process.pid).children(recursive=True)
         assert kernels
 
