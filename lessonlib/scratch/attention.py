@@ -35,7 +35,7 @@ def sliced_attention(
     value: Float[Tensor, "b h k d"],
     slice_size: int = 1,
 ) -> Float[Tensor, "b h q d"]:
-    """The same, `slice_size` heads at a time: at most slice_size·q·k scores live at once, at the price of a loop.
+    """The same, `slice_size` heads at a time: at most slice_size·q·k scores at once, but a loop.
 
     The softmax runs over the keys of one head, so heads never mix and the result is exact.
 

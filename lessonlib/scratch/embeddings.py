@@ -2,7 +2,8 @@
 
 Sources: Vaswani et al., "Attention Is All You Need" (1706.03762), section 3.5, as used by Ho et al., DDPM
 (2006.11239), appendix B; Podell et al., "SDXL" (2307.01952), section 2.2; Meng et al., "On Distillation of
-Guided Diffusion Models" (2210.03142) for the guidance embedding that enters here as `condition`.
+Guided Diffusion Models" (2210.03142) and Luo et al., "Latent Consistency Models" (2310.04378) for the
+guidance embedding, here `condition`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def timestep_embedding(timesteps: Shaped[Tensor, " n"], dim: int) -> Float[Tenso
     """
     half = dim // 2
     # ω_i = 10000^(-i / (d/2)),  i = 0 … d/2 - 1
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32,
-    device=timesteps.device) / half)
+    frequencies = torch.exp(
+        -math.log(10000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    )
     # [cos(ω_i t), sin(ω_i t)]
     angles = timesteps.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
@@ -60,7 +62,7 @@ class TimestepEmbedding(nn.Module):
                     "This network has no guidance embedding (time_cond_proj_dim is not set), so it takes no "
                     "timestep_cond: leave it out, or load a latent consistency model."
                 )
-            # LCM, section 4.2: the guidance scale enters beside the time step, z = emb(t) + P emb(w)
+            # the guidance scale enters beside the time step: γ(t) + P γ(w)
             embedding = embedding + self.cond_proj(condition)
         return self.linear_2(F.silu(self.linear_1(embedding)))
 

@@ -5,10 +5,12 @@
     timestep (+ micro-conditioning) ──► emb: into every residual block
     text ──► encoder_hidden_states: into every cross-attention
 
-One class for all of them: `UNetConfig` says which. Module names are diffusers', so its state dicts load key by key.
+One class for all of them: `UNetConfig` says which. Module names are diffusers', so its state dicts load key
+by key.
 
-Sources: Ronneberger et al., "U-Net" (1505.04597); Ho et al., "DDPM" (2006.11239), appendix B; Rombach et al., "Latent
-Diffusion" (2112.10752), section 3.3 and appendix E.2.1; Podell et al., "SDXL" (2307.01952), sections 2.1 and 2.2.
+Sources: Ronneberger et al., "U-Net" (1505.04597); Ho et al., "DDPM" (2006.11239), appendix B; Rombach et al.,
+"Latent Diffusion" (2112.10752), section 3.3 and appendix E.2.1; Podell et al., "SDXL" (2307.01952), sections
+2.1 and 2.2.
 """
 
 from __future__ import annotations
@@ -31,15 +33,16 @@ DOWN_BLOCKS = ("DownBlock2D", "CrossAttnDownBlock2D")
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D")
 
 
-# --------------------------------------------------------------------------------------------------- configuration
+# ---------------------------------------------------------------------------------------------- configuration
 
 
 @dataclass(frozen=True)
 class UNetConfig:
     """A UNet's shape. Names and defaults are those of diffusers' `config.json`.
 
-    Per-block options list the blocks from the highest resolution to the lowest, `up_block_types` the other way round.
-    `attention_head_dim` is the *number* of heads: a mistaken name that the published configurations have kept.
+    Per-block options list the blocks from the highest resolution to the lowest, `up_block_types` the other
+    way round. `attention_head_dim` is the *number* of heads: a mistaken name that the published
+    configurations have kept.
 
     Raises:
         LessonError: the options contradict each other.
@@ -78,12 +81,14 @@ class UNetConfig:
         for name, known in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
             for block in getattr(self, name):
                 if block not in known:
-                    raise LessonError(f"{name} holds {block!r}; the blocks written here are {', '.join(known)}.")
+                    raise LessonError(
+                        f"{name} holds {block!r}; the blocks written here are {', '.join(known)}."
+                    )
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
                 raise LessonError(
-                    f"norm_num_groups {self.norm_num_groups} does not divide the {channels} in block_out_channels: "
-                    "choose a common divisor of every width."
+                    f"norm_num_groups {self.norm_num_groups} does not divide the width {channels} in "
+                    "block_out_channels: choose a common divisor of every width."
                 )
         if (self.addition_embed_type == "text_time") != bool(
             self.addition_time_embed_dim and self.projection_class_embeddings_input_dim
@@ -97,6 +102,12 @@ class UNetConfig:
         """The option `name` with one entry a block, also where a single number stands for all."""
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * len(self.block_out_channels)
+
+    def skip_channels(self) -> list[int]:
+        """Channels of every skip connection in the order they arise: conv_in, layers, downsamplers."""
+        *above, last = self.block_out_channels
+        layers = self.layers_per_block
+        return [self.block_out_channels[0], *(c for c in above for _ in range(layers + 1)), *[last] * layers]
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, Any]) -> Self:
@@ -118,19 +129,23 @@ class UNetConfig:
                         "use diffusers for this model."
                     )
             elif not name.startswith("_") and name not in _WITHOUT_EFFECT:
-                raise LessonError(f"The UNet option {name}={value!r} is unknown here: use diffusers for this model.")
+                raise LessonError(
+                    f"The UNet option {name}={value!r} is unknown here: use diffusers for this model."
+                )
         for name, kind in (("layers_per_block", int), ("cross_attention_dim", int), ("norm_num_groups", int)):
             if name in chosen and not isinstance(chosen[name], kind):
-                raise LessonError(f"The UNet option {name}={chosen[name]!r} is not written here, only one number.")
+                raise LessonError(
+                    f"The UNet option {name}={chosen[name]!r} is not written here, only one number."
+                )
         if chosen.get("addition_embed_type") not in (None, "text_time"):
             raise LessonError(
-                f"The UNet option addition_embed_type={chosen['addition_embed_type']!r} is not written here, only "
-                "'text_time' (SDXL) and None: use diffusers for this model."
+                f"The UNet option addition_embed_type={chosen['addition_embed_type']!r} is not written here, "
+                "only 'text_time' (SDXL) and None: use diffusers for this model."
             )
         return cls(**chosen)
 
 
-# options of diffusers that every Stable Diffusion UNet leaves as they are, and the one value that is written here
+# options of diffusers that every Stable Diffusion UNet leaves alone, and the one value that is written here
 _WRITTEN_FOR: dict[str, Any] = {
     "act_fn": "silu",
     "attention_type": "default",
@@ -181,7 +196,7 @@ SDXL = UNetConfig(
     addition_time_embed_dim=256,
     projection_class_embeddings_input_dim=1280 + 6 * 256,
 )
-"""SDXL's base model: 2,567,463,684 parameters. No attention at the highest resolution, ten layers at the lowest."""
+"""SDXL's base: 2,567,463,684 parameters. No attention at the highest resolution, ten layers at the lowest."""
 
 REFINER = UNetConfig(
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
@@ -198,7 +213,7 @@ REFINER = UNetConfig(
 """SDXL's refiner: 2,259,526,660 parameters."""
 
 
-# ------------------------------------------------------------------------------------------------------- the model
+# -------------------------------------------------------------------------------------------------- the model
 
 
 class UNetEncoder(nn.Module):
@@ -250,22 +265,27 @@ class UNetEncoder(nn.Module):
         weight = self.conv_in.weight
         timesteps = torch.as_tensor(timestep, device=weight.device).expand(batch)
         # emb = MLP(γ(t)),   γ the sinusoidal embedding
-        emb = self.time_embedding(timestep_embedding(timesteps, weight.shape[0]).to(weight.dtype), timestep_cond)
+        emb = self.time_embedding(
+            timestep_embedding(timesteps, weight.shape[0]).to(weight.dtype), timestep_cond
+        )
         if self.add_embedding is None:
             return emb
         if added_cond_kwargs is None or not {"text_embeds", "time_ids"} <= added_cond_kwargs.keys():
             raise LessonError(
-                "SDXL's UNet also needs added_cond_kwargs={'text_embeds': pooled text, 'time_ids': sizes and crops}."
+                "SDXL's UNet also needs added_cond_kwargs={'text_embeds': pooled text, 'time_ids': sizes and "
+                "crops}."
             )
         assert self.config.addition_time_embed_dim is not None
         features = micro_conditioning(
-            added_cond_kwargs["text_embeds"], added_cond_kwargs["time_ids"], self.config.addition_time_embed_dim
+            added_cond_kwargs["text_embeds"],
+            added_cond_kwargs["time_ids"],
+            self.config.addition_time_embed_dim,
         )
         if features.shape[-1] != self.config.projection_class_embeddings_input_dim:
             raise LessonError(
                 f"text_embeds {tuple(added_cond_kwargs['text_embeds'].shape)} and time_ids "
-                f"{tuple(added_cond_kwargs['time_ids'].shape)} make {features.shape[-1]} features; this model reads "
-                f"{self.config.projection_class_embeddings_input_dim} (the base takes 6 ids, the refiner 5)."
+                f"{tuple(added_cond_kwargs['time_ids'].shape)} make {features.shape[-1]} features, not "
+                f"{self.config.projection_class_embeddings_input_dim}: the base takes 6 ids, the refiner 5."
             )
         # SDXL, section 2.2: emb = MLP(γ(t)) + MLP([pooled, γ(h), γ(w), …])
         return emb + self.add_embedding(features.to(weight.dtype))
@@ -291,10 +311,7 @@ class UNet(UNetEncoder):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
         widths = config.block_out_channels
-        # what conv_in and the down blocks leave behind, in the order they leave it
-        skips = [widths[0]]
-        for index, width in enumerate(widths):
-            skips += [width] * (config.layers_per_block + (index < len(widths) - 1))
+        skips = config.skip_channels()
         self.up_blocks = nn.ModuleList()
         channels = widths[-1]
         for index in reversed(range(len(widths))):
@@ -319,14 +336,15 @@ class UNet(UNetEncoder):
         Args:
             sample: noisy latents; with inpainting also mask and masked latents, nine channels in all.
             timestep: the time, one for all or one a picture.
-            encoder_hidden_states: text states (b, tokens, cross_attention_dim), or whatever else the cross-attention
-                layers read: see `ip_adapter.ImagePrompt`.
+            encoder_hidden_states: text states (b, tokens, cross_attention_dim), or whatever else the
+                cross-attention layers read: see `ip_adapter.ImagePrompt`.
             timestep_cond: the embedded guidance scale of a latent consistency model.
             added_cond_kwargs: SDXL's `text_embeds` (b, pooled) and `time_ids` (b, 6; the refiner's b, 5).
             down_block_additional_residuals, mid_block_additional_residual: what a ControlNet adds.
 
         Raises:
-            LessonError: a condition this model needs is missing or has another size, or residuals do not match.
+            LessonError: a condition this model needs is missing or has another size, or residuals do not
+                match.
         """
         emb = self.embed(timestep, len(sample), timestep_cond, added_cond_kwargs)
         hidden_states, skips = self.encode(self.conv_in(sample), emb, encoder_hidden_states)
@@ -335,8 +353,8 @@ class UNet(UNetEncoder):
         if down_block_additional_residuals is not None:
             if len(down_block_additional_residuals) != len(skips):
                 raise LessonError(
-                    f"{len(down_block_additional_residuals)} ControlNet residuals for {len(skips)} skip connections: "
-                    "the ControlNet was made from another UNet."
+                    f"{len(down_block_additional_residuals)} residuals for {len(skips)} skips: the "
+                    "ControlNet was made from another UNet."
                 )
             skips = [s + r for s, r in zip(skips, down_block_additional_residuals, strict=True)]
         if mid_block_additional_residual is not None:
@@ -347,11 +365,11 @@ class UNet(UNetEncoder):
         return self.conv_out(F.silu(self.conv_norm_out(hidden_states)))
 
 
-# ------------------------------------------------------------------------------------------------------ the blocks
+# ------------------------------------------------------------------------------------------------- the blocks
 
 
 class DownBlock(nn.Module):
-    """`layers_per_block` times residual block and transformer, then half the size; the last block keeps its size."""
+    """Residual blocks, each with a transformer if there is attention, then half the size (not at the end)."""
 
     def __init__(self, config: UNetConfig, index: int, in_channels: int) -> None:
         super().__init__()
@@ -427,7 +445,9 @@ class ResnetBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
-    def forward(self, x: Float[Tensor, "b in h w"], emb: Float[Tensor, "b emb"]) -> Float[Tensor, "b out h w"]:
+    def forward(
+        self, x: Float[Tensor, "b in h w"], emb: Float[Tensor, "b emb"]
+    ) -> Float[Tensor, "b out h w"]:
         h = self.conv1(F.silu(self.norm1(x)))
         # the time shifts every channel: h ← h + W silu(emb)
         h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
@@ -446,30 +466,27 @@ class Transformer(nn.Module):
         inner_dim = heads * dim_head
         self.norm = nn.GroupNorm(config.norm_num_groups, channels, eps=1e-6)
         # a 1×1 convolution and a linear layer are the same map; SD1.5 stored one, SDXL the other
-        linear = config.use_linear_projection
-        self.proj_in = nn.Linear(channels, inner_dim) if linear else nn.Conv2d(channels, inner_dim, 1)
+        self.linear = config.use_linear_projection
+        self.proj_in = nn.Linear(channels, inner_dim) if self.linear else nn.Conv2d(channels, inner_dim, 1)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(inner_dim, heads, dim_head, config.cross_attention_dim)
             for _ in range(config.per_block("transformer_layers_per_block")[index])
         )
-        self.proj_out = nn.Linear(inner_dim, channels) if linear else nn.Conv2d(inner_dim, channels, 1)
+        self.proj_out = nn.Linear(inner_dim, channels) if self.linear else nn.Conv2d(inner_dim, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"], context: Any) -> Float[Tensor, "b c h w"]:
         height, width = x.shape[-2:]
         h = self.norm(x)
-        if isinstance(self.proj_in, nn.Linear):
-            tokens = self.proj_in(to_tokens(h))
-        else:
-            tokens = to_tokens(self.proj_in(h))
+        tokens = self.proj_in(to_tokens(h)) if self.linear else to_tokens(self.proj_in(h))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
-        if isinstance(self.proj_out, nn.Linear):
+        if self.linear:
             return x + to_map(self.proj_out(tokens), height, width)
         return x + self.proj_out(to_map(tokens, height, width))
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention among the pixels, cross-attention to the text, feed-forward: each normalised before, added after."""
+    """Self-attention among pixels, cross-attention to text, feed-forward: normalised before, added after."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, cross_attention_dim: int) -> None:
         super().__init__()
@@ -506,7 +523,7 @@ class GEGLU(nn.Module):
         self.proj = nn.Linear(dim_in, 2 * dim_out)
 
     def forward(self, x: Float[Tensor, "b n in"]) -> Float[Tensor, "b n out"]:
-        # GEGLU(x) = (xV + c) ⊗ GELU(xW + b)                                          (equation 6)
+        # GEGLU(x) = GELU(xW + b) ⊗ (xV + c)                                          (equation 5)
         value, gate = self.proj(x).chunk(2, dim=-1)
         return value * F.gelu(gate)
 

@@ -11,10 +11,15 @@ from lessonlib.errors import LessonError
 _SHOWN = 5  # keys named in an error; the rest are counted
 
 
-def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], what: str | None = None) -> None:
     """Copy `state_dict` into `model`, if every key is there, none is left over and every shape agrees.
 
     Nothing is copied when anything is wrong.
+
+    Args:
+        model: filled in place.
+        state_dict: its weights.
+        what: the model's name in an error; its class by default.
 
     Raises:
         LessonError: naming the keys that are missing, unknown or of another shape.
@@ -34,7 +39,7 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     ]
     if problems:
         raise LessonError(
-            f"These weights do not fit {type(model).__name__}: {'; '.join(problems)}. "
+            f"These weights do not fit {what or type(model).__name__}: {'; '.join(problems)}. "
             "Use the configuration these weights were saved with."
         )
     model.load_state_dict(state_dict)
