@@ -30,7 +30,7 @@ def models(
     table.add_column("name", no_wrap=True)
     table.add_column("hub", overflow="fold")
     table.add_column("licence", overflow="fold")
-    table.add_column("parameters", justify="right")
+    table.add_column("params", justify="right")
     table.add_column("download", justify="right")
     table.add_column("tiny", no_wrap=True)
     for row in rows:
