@@ -1,0 +1,226 @@
+"""One training loop for the whole zoo: seeded, resumable, the same on CPU and GPU (accelerate), with a live curve.
+
+Step k draws its data and its noise from (seed, k) alone. A run that was killed and started again therefore sees what an
+unbroken run would have seen, and follows the same curve.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lessonlib.errors import LessonError
+from lessonlib.files import write_text
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train.
+
+    `batch` rows make one step; `ema` keeps an exponential moving average of the weights (inverse-gamma warm-up, power 2/3,
+    as k-diffusion does).
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+    warmup: int = 100
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
+    ema: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step may draw from: its number and two generators that depend on nothing else."""
+
+    index: int
+    numpy: np.random.Generator
+    torch: torch.Generator
+    device: torch.device
+
+
+class Network(nn.Module):
+    """The modules that are trained together, as one: accelerate and the EMA then need to know of one only."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+
+
+LossFunction = Callable[[Network, Step], dict[str, Tensor]]
+
+
+def default_runs() -> Path:
+    """Where runs are kept: `runs/` in the current folder, or the folder that LESSON_RUNS names."""
+    return Path(os.environ.get("LESSON_RUNS", "runs"))
+
+
+def mixed_precision() -> str:
+    """ "bf16" where the processor computes in it natively, else "no"."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "no"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "no"
+
+
+def train(
+    name: str,
+    network: Network,
+    loss: LossFunction,
+    plan: Plan,
+    *,
+    runs: Path | None = None,
+    minutes: float | None = None,
+    save_minutes: float = 4.0,
+    on_log: Callable[[dict], None] | None = None,
+) -> Network:
+    """Train `network` for `plan.steps` steps and return it with its averaged weights.
+
+    The same call resumes: the run's folder holds the newest whole checkpoint and `log.jsonl`.
+
+    Args:
+        loss: (network, step) -> named scalars; "loss" is minimised, the rest is logged.
+        minutes: stop (with a checkpoint) after this long, even if steps are left.
+
+    Raises:
+        LessonError: the folder holds a run with another plan.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    folder = (runs or default_runs()) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    _refuse_other_plan(folder, plan)
+    set_seed(plan.seed)
+    accelerator = Accelerator(mixed_precision=mixed_precision())
+    optimizer = torch.optim.AdamW(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=plan.learning_rate,
+        betas=plan.betas,
+        weight_decay=plan.weight_decay,
+    )
+    schedule = get_cosine_schedule_with_warmup(optimizer, plan.warmup, plan.steps)
+    prepared, optimizer, schedule = accelerator.prepare(network, optimizer, schedule)
+    average = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, power=2 / 3, foreach=True)
+    average.to(accelerator.device)
+    progress = _Progress()
+    accelerator.register_for_checkpointing(progress)
+    if plan.ema:
+        accelerator.register_for_checkpointing(average)
+    checkpoint = folder / "checkpoint"
+    if checkpoint.is_dir():
+        accelerator.load_state(str(checkpoint))
+
+    def save() -> None:
+        fresh, old = folder / "checkpoint.new", folder / "checkpoint.old"
+        shutil.rmtree(fresh, ignore_errors=True)
+        accelerator.save_state(str(fresh))
+        if checkpoint.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            checkpoint.rename(old)
+        fresh.rename(checkpoint)
+        shutil.rmtree(old, ignore_errors=True)
+
+    started = last_save = time.monotonic()
+    bar = tqdm(total=plan.steps, initial=progress.step, desc=name, unit="step", smoothing=0.05)
+    prepared.train()
+    try:
+        while progress.step < plan.steps and (minutes is None or time.monotonic() - started < 60 * minutes):
+            seed = [plan.seed, progress.step]
+            step = Step(
+                progress.step,
+                np.random.default_rng(seed),
+                torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0])),
+                accelerator.device,
+            )
+            with accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext():
+                values = loss(prepared, step)
+            accelerator.backward(values["loss"])
+            accelerator.clip_grad_norm_(network.parameters(), plan.clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            if plan.ema:
+                average.step(network.parameters())
+            progress.step += 1
+            progress.add({key: float(value.detach()) for key, value in values.items()})
+            bar.update()
+            if progress.step % 25 == 0 or progress.step == plan.steps:
+                row = {"step": progress.step, **progress.means(), "lr": schedule.get_last_lr()[0]}
+                bar.set_postfix({key: f"{value:.4g}" for key, value in row.items() if key not in ("step", "lr")})
+                with open(folder / "log.jsonl", "a") as stream:
+                    stream.write(json.dumps({**row, "time": round(time.time(), 1)}) + "\n")
+                if on_log is not None:
+                    on_log(row)
+            if time.monotonic() - last_save > 60 * save_minutes:
+                save()
+                last_save = time.monotonic()
+    except KeyboardInterrupt:
+        save()
+        print(f"\nStopped at step {progress.step}: the same command goes on from here.")
+        raise
+    finally:
+        bar.close()
+    save()
+    if plan.ema:
+        average.copy_to(network.parameters())
+    return network.eval()
+
+
+class _Progress:
+    """The step counter and the running means of the log, kept in the checkpoint."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, values: dict[str, float]) -> None:
+        for key, value in values.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += 1
+
+    def means(self) -> dict[str, float]:
+        means = {key: value / self._count for key, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def state_dict(self) -> dict:
+        return {"step": self.step, "sums": self._sums, "count": self._count}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.step, self._sums, self._count = state["step"], dict(state["sums"]), state["count"]
+
+
+def _refuse_other_plan(folder: Path, plan: Plan) -> None:
+    """A resumed run must mean the same plan: half of one schedule and half of another is neither."""
+    path = folder / "plan.json"
+    wanted = json.loads(json.dumps(asdict(plan)))
+    if not path.is_file():
+        write_text(path, json.dumps(wanted, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text())
+    if found != wanted:
+        differs = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+        raise LessonError(
+            f"{folder} holds a run with another plan (differs in: {differs}). Delete the folder or name another with --runs."
+        )
