@@ -20,16 +20,29 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Install the course into .venv.")
     parser.add_argument("--dev", action="store_true", help="also install what the tests need")
-    dev = parser.parse_args().dev
+    parser.add_argument("--here", action="store_true", help="into this Python, whose torch is kept (Colab)")
+    options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036  (this file is what says so)
         sys.exit(
             f"The course needs Python 3.11 or newer and {sys.executable} is {sys.version.split()[0]}: "
             "install a newer one and name it, as in `make PYTHON=python3.12 lab`."
         )
+    if options.here:
+        install_here()
+        return
     make_venv()
     if sys.platform == "linux" and not has_nvidia_gpu():
         install_cpu_torch()
-    subprocess.run([*PIP, "install", "--editable", f"{ROOT}[dev]" if dev else str(ROOT)], check=True)
+    course = f"{ROOT}[dev]" if options.dev else str(ROOT)
+    subprocess.run([*PIP, "install", "--editable", course], check=True)
+
+
+def install_here() -> None:
+    """Install everything but torch: a notebook service brings a torch made for its own GPU."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    others = [line for line in requirements() if line != torch_requirement()]
+    subprocess.run([*pip, *others], check=True)
+    subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
 
 
 def make_venv() -> None:
@@ -62,11 +75,14 @@ def install_cpu_torch() -> None:
         )
 
 
-def torch_requirement() -> str:
+def requirements() -> list:
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return next(line for line in project["dependencies"] if line.startswith("torch>"))
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+
+
+def torch_requirement() -> str:
+    return next(line for line in requirements() if line.startswith("torch>"))
 
 
 def has_nvidia_gpu() -> bool:
