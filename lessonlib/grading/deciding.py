@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy import absolute, isfinite  # by name: a student's cell can patch numpy's own
 
 from lessonlib.grading.task import Case, Task, double
 
@@ -72,8 +73,8 @@ def _right(case: Case, output: Output) -> bool:
         output.values is not None
         and output.values.shape == case.expected.shape  # before any arithmetic: numpy would broadcast
         and output.dtype == case.dtype
-        and bool(np.isfinite(output.values).all())
-        and bool((np.abs(output.values - case.expected) <= case.tolerance).all())
+        and bool(isfinite(output.values).all())
+        and bool((absolute(output.values - case.expected) <= case.tolerance).all())
     )
 
 
@@ -81,7 +82,7 @@ def _looks_like(wrong: np.ndarray, case: Case, output: Output) -> bool:
     """Whether the output is the misconception's, whatever its dtype; axes of length 1 do not matter."""
     if output.values is None or (values := output.values.squeeze()).shape != (wrong := wrong.squeeze()).shape:
         return False
-    return bool((np.abs(values - wrong) <= RECOGNISED * case.tolerance.max()).all())
+    return bool((absolute(values - wrong) <= RECOGNISED * case.tolerance.max()).all())
 
 
 def _no_tensor(task: Task, case: Case, output: Output) -> Verdict:
@@ -93,25 +94,26 @@ def _no_tensor(task: Task, case: Case, output: Output) -> Verdict:
             task, "none", "Your function returned None. Does it end with `return`?", details=details
         )
     if output.kind == "error":
-        raised = {"your code": output.line} if output.line else {}
-        return Verdict(task, "error", f"Your code raised {output.about}", details=raised | details)
+        where = {"your code": output.line} if output.line else {}
+        return Verdict(
+            task, "error", "Your code raised an error.", details={"error": output.about} | where | details
+        )
     sentence = f"Your function returned {_article(output.about)}. Expected a plain torch.Tensor."
     return Verdict(task, "object", sentence, details=details)
 
 
 def _difference(task: Task, case: Case, output: Output) -> Verdict:
     details = {"inputs": describe(case)}
-    if output.shape != case.expected.shape:
+    if output.values is None or output.values.shape != case.expected.shape:
         details |= {"expected": str(case.expected.shape), "got": str(output.shape)}
         return Verdict(task, "shape", "The shape is not right.", details=details)
-    assert output.values is not None
-    finite = np.isfinite(output.values)
+    finite = isfinite(output.values)
     if not finite.all():
         index = _first(~finite)
         sentence = f"{(~finite).sum()} of {finite.size} values are NaN or infinite."
         details |= {"first at": str(list(index)), "expected": _number(case.expected[index])}
         return Verdict(task, "nonfinite", sentence, details=details | {"got": _number(output.values[index])})
-    error = np.abs(output.values - case.expected)
+    error = absolute(output.values - case.expected)
     wrong = error > case.tolerance
     if output.dtype != case.dtype:
         # What a narrower dtype rounds away is not a second mistake.
@@ -127,8 +129,8 @@ def _difference(task: Task, case: Case, output: Output) -> Verdict:
         "first at": str(list(index)),
         "expected": _number(case.expected[index]),
         "got": _number(output.values[index]),
-        "largest difference": f"{error.max():.3g} (rounding explains "
-        "{case.tolerance.flat[error.argmax()]:.1g})",
+        "largest difference": f"{error.max():.3g}",
+        "rounding explains": f"{case.tolerance.flat[error.argmax()]:.1g}",
     }
     if factor := _common_factor(case.expected, output.values):
         details["pattern"] = f"your values are {factor:.4g} times the expected ones"
@@ -140,8 +142,8 @@ def _common_factor(expected: np.ndarray, got: np.ndarray) -> float:
     """k if got = k·expected throughout, else 0."""
     energy = float((expected * expected).sum())
     factor = float((expected * got).sum()) / energy if energy else 0.0
-    residual = np.abs(got - factor * expected).max()
-    return factor if residual <= 1e-5 * np.abs(got).max() else 0.0
+    residual = absolute(got - factor * expected).max()
+    return factor if residual <= 1e-5 * absolute(got).max() else 0.0
 
 
 def describe(case: Case) -> str:
@@ -155,7 +157,7 @@ def describe(case: Case) -> str:
 def _how_close(cases: Sequence[Case], outputs: Sequence[Output]) -> str:
     """States the error in units of what rounding allows."""
     largest = max(
-        float((np.abs(o.values - c.expected) / np.maximum(c.tolerance, 1e-300)).max())
+        float((absolute(o.values - c.expected) / np.maximum(c.tolerance, 1e-300)).max())
         for c, o in zip(cases, outputs, strict=True)
         if o.values is not None
     )

@@ -10,9 +10,12 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from lessonlib.errors import LessonError
-from lessonlib.grading import journal, tasks
+from lessonlib.grading import journal, references, tasks
+from lessonlib.grading.calling import call
 from lessonlib.grading.cards import Card, show
+from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.journal import Standing
+from lessonlib.grading.overview import overview
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -88,12 +91,10 @@ def hint(task_id: str, level: int | None = None) -> None:
 @_kindly
 def solution(task_id: str) -> None:
     """Show a task's solution: after passing, or when asked a second time."""
-    from lessonlib.grading.references import solution as source
-
     task = tasks.get(task_id)
     standing = journal.standings().get(task.id, Standing())
     if task.id in _solved_now or standing.passed or standing.asked:
-        show(Card("note", f"{task.title}: a solution", code=source(task)))
+        show(Card("note", f"{task.title}: a solution", code=references.solution(task)))
         return
     journal.record(task.id, "asked")
     left = len(task.hints) - standing.hints
@@ -110,39 +111,17 @@ def solved(task_id: str) -> bool:
 @_kindly
 def progress() -> None:
     """Show how far you are in the course."""
-    show(progress_card())
-
-
-def progress_card() -> Card:
-    """All tasks with where the student stands, as a card."""
-    standings = journal.standings()
-    everything = tasks.all_tasks()
-    rows = [("notebook", "exercise", "points", "state", "attempts", "hints")]
-    for task in everything:
-        standing = standings.get(task.id, Standing())
-        state = (
-            "solved" if standing.passed else f"tried ({standing.last})" if standing.attempts else "not begun"
-        )
-        points = f"{task.points if standing.passed else 0} of {task.points}"
-        rows.append((task.notebook, task.title, points, state, str(standing.attempts), str(standing.hints)))
-    reached = sum(t.points for t in everything if standings.get(t.id, Standing()).passed)
-    total = sum(t.points for t in everything)
-    tone = "good" if reached == total else "note"
-    return Card(tone, f"Your progress: {reached} of {total} points", table=tuple(rows))
+    show(overview())
 
 
 @_kindly
 def _check_and_show(task_id: str, function: Callable[..., Any]) -> None:
-    _solved_now.discard(task_id)
     task = tasks.get(task_id)
+    _solved_now.discard(task.id)
     if not callable(function):
         raise LessonError(
-            f'@exercise("{task.id}") stands over a function; this is a {type(function).__name__}.'
+            f'@exercise("{task.id}") stands over a function, not over {type(function).__name__}.'
         )
-
-    from lessonlib.grading import references
-    from lessonlib.grading.calling import call
-    from lessonlib.grading.deciding import decide
 
     cases = references.load(task)
     verdict = decide(task, cases, [call(function, case.inputs) for case in cases])
@@ -154,12 +133,12 @@ def _check_and_show(task_id: str, function: Callable[..., Any]) -> None:
         journal.record(task.id, outcome, verdict.misconception or verdict.kind)
 
 
-def verdict_card(verdict: Any) -> Card:
+def verdict_card(verdict: Verdict) -> Card:
     """A check's result as a card."""
     task = verdict.task
     if verdict.passed:
         title, tone = f"{task.title}: solved ({task.points} of {task.points} points)", "good"
-        sentences = (verdict.sentence, f'`solution("{task.id}")` shows another way to write it.')
+        sentences = (verdict.sentence, f'`solution("{task.id}")` shows one way to write it.')
     else:
         title, tone = f"{task.title}: not yet", "bad"
         if verdict.kind == "unsolved":

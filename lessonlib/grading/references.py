@@ -2,19 +2,18 @@
 it.
 
 `lesson exercises build` writes `references/<task>.safetensors`, a pure function of the task and the public
-seed: inputs as they are, expected answers in float64, plain values and dtypes in the metadata. Beside it
-stands the text of the solution that `solution()` shows.
+seed: inputs as they are, expected answers and tolerances in float64, plain values and dtypes in the metadata.
+Beside it stands the text of the solution that `solution()` shows.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from lessonlib.errors import LessonError
 from lessonlib.files import write_bytes
-from lessonlib.grading.task import PUBLIC_SEED, Case, Task, case, cases, tolerance
+from lessonlib.grading.task import PUBLIC_SEED, Case, Task, case, cases
 
 FOLDER = Path(__file__).parent / "references"
 
@@ -60,6 +59,7 @@ def write(task: Task) -> None:
             else:
                 values[name] = value
         tensors[f"{index}.expected"] = torch.from_numpy(one.expected)
+        tensors[f"{index}.tolerance"] = torch.from_numpy(one.tolerance)
         notes.append({"arguments": list(one.inputs), "values": values, "dtype": one.dtype})
     # One metadata entry: safetensors writes several in no fixed order.
     note = json.dumps({"task": task.id, "seed": PUBLIC_SEED, "cases": notes})
@@ -75,15 +75,22 @@ def load(task: Task) -> list[Case]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path(task), "pt") as stored:
-            notes = json.loads(stored.metadata()["lesson"])["cases"]
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-        return [_case(task, index, note, tensors) for index, note in enumerate(notes)]
+        # The answers are read by numpy: what a student's cell has done to torch cannot touch them.
+        with safe_open(path(task), "pt") as tensors, safe_open(path(task), "np") as arrays:
+            found = []
+            for index, note in enumerate(json.loads(tensors.metadata()["lesson"])["cases"]):
+                values = note["values"]
+                inputs = {
+                    name: values[name] if name in values else tensors.get_tensor(f"{index}.{name}")
+                    for name in note["arguments"]
+                }
+                answer = (arrays.get_tensor(f"{index}.{name}") for name in ("expected", "tolerance"))
+                found.append(Case(inputs, *answer, dtype=note["dtype"]))
+            return found
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise LessonError(
             f"The reference file {path(task)} is missing or damaged: restore it with `git checkout` or "
-            f"write it again "
-            "with `lesson exercises build`."
+            "write it again with `lesson exercises build`."
         ) from error
 
 
@@ -92,38 +99,37 @@ def is_current(task: Task) -> bool:
 
     Numbers are compared, not bytes: another processor may round the last bit of a float64 otherwise.
     """
-    import numpy as np
-    import torch
-
     try:
         stored = load(task)
     except LessonError:
         return False
     fresh = cases(task)
-    if len(stored) != len(fresh):
-        return False
-    for one, other in zip(stored, fresh, strict=True):
-        again = case(task, one.inputs)
-        if list(one.inputs) != list(other.inputs) or one.dtype != again.dtype:
-            return False
-        for a, b in zip(one.inputs.values(), other.inputs.values(), strict=True):
-            if isinstance(b, torch.Tensor):
-                same = (
-                    a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
-                )
-            else:
-                same = a == b
-            if not same:
-                return False
-        if one.expected.shape != again.expected.shape:
-            return False
-        if (np.abs(one.expected - again.expected) > 1e-6 * again.tolerance).any():
-            return False
-    return True
+    return len(stored) == len(fresh) and all(
+        _same_inputs(one, other) and _same_answer(one, case(task, one.inputs))
+        for one, other in zip(stored, fresh, strict=True)
+    )
 
 
-def _case(task: Task, index: int, note: dict[str, Any], tensors: dict[str, Any]) -> Case:
-    values = note["values"]
-    inputs = {k: values[k] if k in values else tensors[f"{index}.{k}"] for k in note["arguments"]}
-    dtype = note["dtype"]
-    return Case(inputs, tensors[f"{index}.expected"].numpy(), tolerance(task, inputs, dtype), dtype)
+def _same_inputs(one: Case, other: Case) -> bool:
+    import torch
+
+    def same(a: object, b: object) -> bool:
+        if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+            return a == b
+        return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+    return list(one.inputs) == list(other.inputs) and all(
+        same(one.inputs[name], other.inputs[name]) for name in one.inputs
+    )
+
+
+def _same_answer(one: Case, other: Case) -> bool:
+    import numpy as np
+
+    return (
+        one.dtype == other.dtype
+        and one.expected.shape == other.expected.shape
+        and bool((np.abs(one.expected - other.expected) <= 1e-6 * other.tolerance).all())
+        and one.tolerance.shape == other.tolerance.shape
+        and np.allclose(one.tolerance, other.tolerance, rtol=1e-6, atol=0.0)
+    )
