@@ -16,13 +16,12 @@ def progress(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     """Show which exercises are solved, as the notebooks have recorded it on this computer."""
-    from lessonlib.grading.journal import Standing, path, standings
-    from lessonlib.grading.tasks import all_tasks
+    from lessonlib.grading.journal import path
+    from lessonlib.grading.overview import overview, points, standings
 
-    done = standings()
-    rows = [(task, done.get(task.id, Standing())) for task in all_tasks()]
-    reached, total = sum(t.points for t, s in rows if s.passed), sum(t.points for t, _ in rows)
     if as_json:
+        rows = standings()
+        reached, total = points(rows)
         entries = [
             {"id": t.id, "title": t.title, "notebook": t.notebook, "points": t.points, **asdict(s)}
             for t, s in rows
@@ -32,9 +31,7 @@ def progress(
     from rich.console import Console
     from rich.table import Table
 
-    from lessonlib.grading.practice import progress_card
-
-    card = progress_card()
+    card = overview()
     head, *body = card.table
     table = Table(*head, title=card.title)
     for row in body:
