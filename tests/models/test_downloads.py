@@ -40,7 +40,7 @@ def lesson(hub, tmp_path):
             **environment,
         }
         command = [sys.executable, "-m", "lessonlib.cli", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=100)
+        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=600)
 
     return run
 
