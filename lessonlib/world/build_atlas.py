@@ -46,7 +46,8 @@ def install_art(folder: Path) -> None:
     command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder), *specs]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise LessonError(f"npm could not install the art packages: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise LessonError(f"npm could not install the art packages ({reason}): check the network and try again.")
 
 
 def _svg(icons: dict, name: str) -> str:
@@ -130,7 +131,12 @@ def build(art: Path | None = None, out: Path | None = None) -> list[Path]:
         source = art / "node_modules" / package / "icons.json"
         if not source.is_file():
             raise LessonError(f"{source} is missing: run `npm install {package}` in {art}, or leave out --art.")
-        sprites = _sprites(style, json.loads(source.read_text()))
+        try:
+            sprites = _sprites(style, json.loads(source.read_text()))
+        except (json.JSONDecodeError, KeyError) as error:
+            raise LessonError(
+                f"{source} is damaged or another version than {PACKAGES[style][1]} ({error}): install {package} again."
+            ) from error
         rows = -(-len(sprites) // COLUMNS)
         sheet = np.zeros((rows * CELL, COLUMNS * CELL, 4), np.uint8)
         for index, sprite in enumerate(sprites.values()):

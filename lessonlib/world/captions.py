@@ -85,7 +85,7 @@ def _subject(scene: Scene, chance: _Chance) -> str:
 def _compose(scene: Scene, chance: _Chance) -> str:
     style = chance.one_of(STYLES[scene.style]) if chance.says(0.88) else ""
     if scene.kind == "scenery":
-        body = chance.one_of(SCENERY[scene.background])
+        body = chance.one_of(SCENERY.get(scene.background, (f"a {scene.background} background",)))
     else:
         subject = _subject(scene, chance)
         background = chance.one_of(BACKGROUNDS[scene.background]) if chance.says(0.93) else ""

@@ -85,7 +85,7 @@ class Rendered:
     @functools.cached_property
     def outlines(self) -> np.ndarray:
         """uint8 [H, W] in {0, 255}: where one instance or one kind of background meets another."""
-        label = self.classes.astype(np.int32) + 1000 * self.instances
+        label = self.classes + 256 * self.instances.astype(np.int32)
         border = np.zeros(label.shape, bool)
         border[:, 1:] |= label[:, 1:] != label[:, :-1]
         border[1:] |= label[1:] != label[:-1]
