@@ -114,7 +114,7 @@ def _machine() -> Iterator[Check]:
         from lessonlib.models import machine
 
         device, tier, why = machine.device(), machine.tier(), machine.why()
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
         yield Check("torch", "broken", f"cannot be imported: {error}")
         return
     yield Check("RAM", "ok", f"{machine.ram_bytes() / GIB:.1f} GiB")

@@ -44,7 +44,7 @@ def settings(
     default_steps, default_guidance = DEFAULTS.get(model, (25, 5.0))
     steps = default_steps if steps is None else steps
     guidance = default_guidance if guidance is None else guidance
-    # LCM is distilled from 50 DDIM steps. At 1000 steps SD's `steps_offset` of 1 asks for timestep 1000 of 0..999.
+    # LCM is distilled from 50 DDIM steps. At 1000 steps SD's `steps_offset` asks for timestep 1000 of 0..999.
     most_steps = 50 if model == "lcm" else 999
     if not 1 <= steps <= most_steps:
         raise LessonError(f"--steps must lie between 1 and {most_steps} for {model}; it is {steps}.")
