@@ -1,1 +1,1 @@
-"""The ideas of the course from scratch, one file an idea: torch alone, the papers' equations, diffusers' key names."""
+"""The course from scratch, one file an idea: torch alone, the papers' equations, diffusers' key names."""

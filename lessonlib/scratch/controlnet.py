@@ -16,14 +16,15 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lessonlib.errors import LessonError
+from lessonlib.scratch.embeddings import Timestep
 from lessonlib.scratch.unet import UNet, UNetConfig, UNetEncoder
 from lessonlib.scratch.weights import load_weights
 from lessonlib.scratch.zero_conv import ZeroConv2d
@@ -61,7 +62,7 @@ class ControlNet(UNetEncoder):
         self.controlnet_mid_block = ZeroConv2d(widths[-1])
 
     @classmethod
-    def from_unet(cls, unet: UNet, hint_channels: tuple[int, ...] = HINT_CHANNELS) -> Self:
+    def from_unet(cls, unet: UNet, hint_channels: tuple[int, ...] = HINT_CHANNELS) -> ControlNet:
         """A ControlNet whose encoder is a copy of `unet`'s: it starts trained, what is new starts at zero."""
         model = cls(unet.config, hint_channels).to(unet.conv_in.weight)
         new = ("controlnet_",)
@@ -71,7 +72,7 @@ class ControlNet(UNetEncoder):
         return model
 
     @classmethod
-    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+    def _from_config(cls, config: Mapping[str, Any]) -> ControlNet:
         for name, written in _OWN_OPTIONS.items():
             if written is not None and config.get(name, written) != written:
                 raise LessonError(
@@ -90,7 +91,7 @@ class ControlNet(UNetEncoder):
     def forward(
         self,
         sample: Float[Tensor, "b c h w"],
-        timestep: Shaped[Tensor, " b"] | Shaped[Tensor, ""] | float,
+        timestep: Timestep,
         encoder_hidden_states: Any,
         controlnet_cond: Float[Tensor, "b 3 height width"],
         conditioning_scale: float = 1.0,
@@ -154,7 +155,7 @@ class MultiControlNet(nn.Module):
     def forward(
         self,
         sample: Float[Tensor, "b c h w"],
-        timestep: Shaped[Tensor, " b"] | Shaped[Tensor, ""] | float,
+        timestep: Timestep,
         encoder_hidden_states: Any,
         controlnet_cond: Sequence[Tensor],
         conditioning_scale: Sequence[float],

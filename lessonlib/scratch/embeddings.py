@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from lessonlib.errors import LessonError
 
+Timestep = Shaped[Tensor, " times"] | Shaped[Tensor, ""] | float | int
+"""A time for the whole batch, or a tensor with one a picture."""
+
 
 def timestep_embedding(timesteps: Shaped[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
     """Sinusoidal embedding of `n` numbers, cosines first, always in float32.

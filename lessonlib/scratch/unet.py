@@ -17,16 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lessonlib.errors import LessonError
 from lessonlib.scratch.attention import Attention
-from lessonlib.scratch.embeddings import TimestepEmbedding, micro_conditioning, timestep_embedding
+from lessonlib.scratch.embeddings import Timestep, TimestepEmbedding, micro_conditioning, timestep_embedding
 from lessonlib.scratch.weights import load_weights
 
 DOWN_BLOCKS = ("DownBlock2D", "CrossAttnDownBlock2D")
@@ -110,7 +110,7 @@ class UNetConfig:
         return [self.block_out_channels[0], *(c for c in above for _ in range(layers + 1)), *[last] * layers]
 
     @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> Self:
+    def from_diffusers(cls, config: Mapping[str, Any]) -> UNetConfig:
         """Read diffusers' `unet/config.json`, or `UNet2DConditionModel.config`.
 
         Raises:
@@ -216,6 +216,9 @@ REFINER = UNetConfig(
 # -------------------------------------------------------------------------------------------------- the model
 
 
+Model = TypeVar("Model", bound="UNetEncoder")
+
+
 class UNetEncoder(nn.Module):
     """The left half of the UNet and its bottom: what the UNet and a ControlNet share."""
 
@@ -237,7 +240,9 @@ class UNetEncoder(nn.Module):
         self.mid_block = MidBlock(config)
 
     @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Self:
+    def from_diffusers(
+        cls: type[Model], config: Mapping[str, Any], state_dict: Mapping[str, Tensor]
+    ) -> Model:
         """Build the model `config` describes and load diffusers' weights into it.
 
         Raises:
@@ -251,12 +256,12 @@ class UNetEncoder(nn.Module):
         return model
 
     @classmethod
-    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+    def _from_config(cls: type[Model], config: Mapping[str, Any]) -> Model:
         return cls(UNetConfig.from_diffusers(config))
 
     def embed(
         self,
-        timestep: Shaped[Tensor, " b"] | Shaped[Tensor, ""] | float,
+        timestep: Timestep,
         batch: int,
         timestep_cond: Float[Tensor, "b w"] | None,
         added_cond_kwargs: Mapping[str, Tensor] | None,
@@ -324,7 +329,7 @@ class UNet(UNetEncoder):
     def forward(
         self,
         sample: Float[Tensor, "b c h w"],
-        timestep: Shaped[Tensor, " b"] | Shaped[Tensor, ""] | float,
+        timestep: Timestep,
         encoder_hidden_states: Any,
         timestep_cond: Float[Tensor, "b w_dim"] | None = None,
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
