@@ -158,7 +158,15 @@ def test_ctrl_c_leaves_nothing(lesson, store_folder, tmp_path):
     command = [sys.executable, "-m", "lessonlib.cli", "generate", "a cat", "--steps", "999", "--n", "50"]
     # A cache of its own: once the member is in it, sampling is about to begin.
     env = {**os.environ, "LESSON_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them, and their children, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list((tmp_path / "cache").glob("zoo/sd15-*")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
