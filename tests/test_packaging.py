@@ -45,14 +45,14 @@ def clone(tmp_path):
     return tmp_path
 
 
-def _would_run(clone, target):
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")
-    }
-    done = subprocess.run(
-        ["make", "--dry-run", target], cwd=clone, env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+def _would_run(clone, target, **variables):
+    # These tests may themselves run below `make PYTHON=... test`, whose choices must not reach in here.
+    outer = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if name not in outer} | variables
+    command = ["make", "--dry-run", target]
+    return subprocess.run(
+        command, cwd=clone, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @needs_make
