@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +44,19 @@ class Output:
     shape: tuple[int, ...] = ()
     dtype: str = ""
     values: np.ndarray | None = None
+
+
+def call_all(function: Callable[..., Any], inputs: Iterable[Inputs]) -> list[Output]:
+    """Call `function` on one set of inputs after the other, up to the first that gives no tensor.
+
+    What fails once is not tried again: a loop that never ends is interrupted once, not once a case.
+    """
+    outputs = []
+    for one in inputs:
+        outputs.append(call(function, one))
+        if outputs[-1].kind != "tensor":
+            break
+    return outputs
 
 
 def call(function: Callable[..., Any], inputs: Inputs) -> Output:

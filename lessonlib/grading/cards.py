@@ -75,7 +75,7 @@ class Card:
             )
         return (
             f"<div style='border-left:4px solid {_BAR[self.tone]}; background:rgba(128,128,128,.1); "
-            f"color:inherit; "
+            "color:inherit; "
             f"padding:8px 12px; margin:4px 0; line-height:1.45; text-align:left'>{''.join(parts)}</div>"
         )
 

@@ -44,11 +44,11 @@ class Verdict:
 
 def decide(task: Task, cases: Sequence[Case], outputs: Sequence[Output]) -> Verdict:
     """Compare one output a case with the right answers. What did not come back is never a pass."""
-    if not cases or len(cases) != len(outputs):
-        return Verdict(task, "none", f"{len(outputs)} of {len(cases)} cases were answered.")
-    for case, output in zip(cases, outputs, strict=True):
+    for case, output in zip(cases, outputs, strict=False):
         if output.kind != "tensor":
             return _no_tensor(task, case, output)
+    if not cases or len(cases) != len(outputs):
+        return Verdict(task, "none", f"{len(outputs)} of {len(cases)} cases were answered.")
     if all(_right(case, output) for case, output in zip(cases, outputs, strict=True)):
         return Verdict(task, "passed", _how_close(cases, outputs))
     for misconception in task.misconceptions:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from lessonlib.errors import LessonError
 from lessonlib.grading import journal, references, tasks
-from lessonlib.grading.calling import call
+from lessonlib.grading.calling import call_all
 from lessonlib.grading.cards import Card, show
 from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.journal import Standing
@@ -124,7 +124,7 @@ def _check_and_show(task_id: str, function: Callable[..., Any]) -> None:
         )
 
     cases = references.load(task)
-    verdict = decide(task, cases, [call(function, case.inputs) for case in cases])
+    verdict = decide(task, cases, call_all(function, (case.inputs for case in cases)))
     if verdict.passed:
         _solved_now.add(task.id)
     show(verdict_card(verdict))

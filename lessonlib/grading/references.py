@@ -39,7 +39,7 @@ def solution(task: Task) -> str:
     except OSError as error:
         raise LessonError(
             f"The file {solution_path(task)} is missing: restore it with `git checkout` or write it again "
-            f"with `lesson "
+            "with `lesson "
             "exercises build`."
         ) from error
 

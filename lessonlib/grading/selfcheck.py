@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lessonlib.grading import references, tasks
-from lessonlib.grading.calling import call
+from lessonlib.grading.calling import call_all
 from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.notebooks import answer_source, load_answer, read
 from lessonlib.grading.task import Case, Task, cases
@@ -71,7 +71,7 @@ def check_task(task: Task, root: Path) -> TaskReport:
 def judge(task: Task, function: Callable[..., Any], on: list[Case]) -> Verdict:
     """Run a function on the cases, silently, and decide."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        outputs = [call(function, case.inputs) for case in on]
+        outputs = call_all(function, (case.inputs for case in on))
     return decide(task, on, outputs)
 
 

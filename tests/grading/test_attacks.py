@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lessonlib.grading import practice, references, tasks
-from lessonlib.grading.calling import LARGEST, Output, call
+from lessonlib.grading.calling import LARGEST, Output, call, call_all
 from lessonlib.grading.deciding import decide
 
 TASK = tasks.get("cfg")
@@ -17,7 +17,7 @@ CASES = references.load(TASK)
 
 
 def verdict_of(function):
-    return decide(TASK, CASES, [call(function, case.inputs) for case in CASES])
+    return decide(TASK, CASES, call_all(function, (case.inputs for case in CASES)))
 
 
 def right(noise_pred, guidance_scale):
@@ -191,6 +191,18 @@ def test_no_result_is_never_a_pass() -> None:
     assert not decide(TASK, CASES, []).passed
     assert not decide(TASK, [], []).passed
     assert not decide(TASK, CASES, [Output("tensor", shape=o.shape, dtype=o.dtype) for o in outputs]).passed
+
+
+def test_a_loop_without_end_is_interrupted_once() -> None:
+    count = 0
+
+    def function(noise_pred, guidance_scale):
+        nonlocal count
+        count += 1
+        raise KeyboardInterrupt
+
+    assert verdict_of(function).details["error"] == "KeyboardInterrupt"
+    assert count == 1
 
 
 def test_one_wrong_case_is_enough() -> None:

@@ -33,10 +33,10 @@ def inputs(seed: int) -> dict[str, Any]:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    batch = int(torch.randint(2, 4, (), generator=generator))
+    batch = 3 + 2 * int(torch.randint(2, (), generator=generator))
     guidance_scale = 3.0 + 9.0 * float(torch.rand((), generator=generator, dtype=torch.float64))
     return {
-        "noise_pred": torch.randn(2 * batch, 4, 5, 7, generator=generator),
+        "noise_pred": torch.randn(2 * batch, 4, 8, 7, generator=generator),
         "guidance_scale": round(guidance_scale, 2),
     }
 
