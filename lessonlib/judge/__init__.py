@@ -3,8 +3,8 @@
     judge(images)           what each picture shows: objects and where they are, background, style, the person
     score(images, asked)    how much of what was asked is there, with 95 % intervals
 
-and one file for each measure that needs no network: `sharpness`, `edges`, `places`, `diversity`, `kid`, `depth`, `normals`,
-`segmentation`, `pose`, `intervals`. Importing this package is instant.
+and one file for each measure that needs no network: `sharpness`, `edges`, `places`, `diversity`, `kid`,
+`depth`, `normals`, `segmentation`, `pose`, `intervals`. Importing this package is instant.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import numpy as np
 def edge_f1(found: np.ndarray, asked: np.ndarray, tolerance: float = 2.0) -> float:
     """F1 of two edge maps [H, W] (non-zero is edge).
 
-    Precision is the share of found edge pixels with an asked one within `tolerance` pixels; recall the same the other way
-    round. Unlike BSDS's measure (Martin et al. 2004) pixels are not matched one to one, so a thick edge costs nothing.
-    Two empty maps agree (1); one empty map is 0.
+    Precision is the share of found edge pixels with an asked one within `tolerance` pixels; recall the same
+    the other way round. Unlike BSDS's measure (Martin et al. 2004) pixels are not matched one to one, so a
+    thick edge costs nothing. Two empty maps agree (1); one empty map is 0.
     """
     found, asked = np.asarray(found) > 0, np.asarray(asked) > 0
     if not found.any() or not asked.any():

@@ -1,4 +1,7 @@
-"""How far the judge itself can be trusted: its answers on real scenes, whose truth is known. These are the zoo's ceilings."""
+"""How far the judge itself can be trusted: its answers on real scenes, whose truth is known.
+
+These figures are the ceilings of whatever the zoo's report says of generated pictures.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,10 @@ def evaluate_real(n: int = 300, seed: int = 0, judge: Judge | None = None) -> li
     """Judge `n` real scenes of each split and compare with the truth.
 
     Returns:
-        Rows {metric, split, value, low, high, n}: shares for the questions of `scoring.score`, and over all splits
-        "depth_rmse", "normal_angle" (degrees), "miou", "pck" (at 0.1 of the person's box) and "kid" of one half of the seen
-        scenes against the other, all with 95 % intervals. No training run used these seeds.
+        Rows {metric, split, value, low, high, n}: shares for the questions of `scoring.score`, and over all
+        splits "depth_rmse", "normal_angle" (degrees), "miou", "pck" (at 0.1 of the person's box) and "kid" of
+        one half of the seen scenes against the other, all with 95 % intervals. No training run used these
+        seeds.
     """
     judge = judge or load_judge()
     rows: list[dict[str, Any]] = []
@@ -56,7 +60,7 @@ def real_scenes(split: str, n: int, seed: int) -> list[Scene]:
 
 
 def dense_errors(truth: Rendered, verdict: Verdict) -> dict[str, float]:
-    """Depth, normals, classes and (for people) key points of a verdict against a scene's truth, at the judge's resolution."""
+    """How depth, normals, classes and a person's key points compare with the truth, at the judge's cells."""
     rows, columns = verdict.depth.shape
 
     def cells(values: np.ndarray) -> np.ndarray:
@@ -66,7 +70,9 @@ def dense_errors(truth: Rendered, verdict: Verdict) -> dict[str, float]:
     classes = cv2.resize(truth.classes, (columns, rows), interpolation=cv2.INTER_NEAREST)
     errors = {
         "depth_rmse": depth_rmse(verdict.depth, cells(truth.depth)),
-        "normal_angle": normal_angle(verdict.normals, normals / np.linalg.norm(normals, axis=2, keepdims=True)),
+        "normal_angle": normal_angle(
+            verdict.normals, normals / np.linalg.norm(normals, axis=2, keepdims=True)
+        ),
         "miou": mean_iou(verdict.classes, classes),
     }
     if truth.keypoints is not None and truth.boxes[0] is not None:

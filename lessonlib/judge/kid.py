@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of pictures (KID; Binkowski et al. 2018, "Demystifying MMD GANs", section 4).
+"""KID, the kernel distance of two sets of pictures (Binkowski et al. 2018, Demystifying MMD GANs, section 4).
 
 Unlike FID its estimate is unbiased at any number of pictures: the same distribution gives 0 on average.
 """
@@ -21,7 +21,7 @@ def kid(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Interval:
     rng = np.random.default_rng(seed)
     weights_x, weights_y = _resampled(rng, len(generated)), _resampled(rng, len(real))
     draws = _mmd2(generated, real, weights_x, weights_y)
-    low, high = np.percentile(draws[1:], (2.5, 97.5))
+    low, high = np.nanpercentile(draws[1:], (2.5, 97.5))
     return Interval(float(draws[0]), float(low), float(high), len(generated))
 
 
@@ -38,12 +38,12 @@ def kid_difference(first: np.ndarray, second: np.ndarray, real: np.ndarray, seed
     rng = np.random.default_rng(seed)
     weights_x, weights_y = _resampled(rng, len(first)), _resampled(rng, len(real))
     draws = _mmd2(first, real, weights_x, weights_y) - _mmd2(second, real, weights_x, weights_y)
-    low, high = np.percentile(draws[1:], (2.5, 97.5))
+    low, high = np.nanpercentile(draws[1:], (2.5, 97.5))
     return Interval(float(draws[0]), float(low), float(high), len(first))
 
 
 def _resampled(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How often each picture is drawn: first once each (the estimate itself), then bootstrap draws. [1 + draws, N]."""
+    """How often each picture counts, [1 + draws, N]: first once (the estimate itself), then by chance."""
     if n < 2:
         raise ValueError("KID needs at least two pictures in each set.")
     return np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS)])
@@ -60,6 +60,8 @@ def _within(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     gram = _kernel(x, x)
     np.fill_diagonal(gram, 0)
     pairs = weights.sum(1) ** 2 - np.square(weights).sum(1)
+    # in tiny sets a draw may be one picture over and over: it has no pairs
+    pairs = np.where(pairs > 0, pairs, np.nan)
     return np.einsum("di,ij,dj->d", weights, gram, weights, optimize=True) / pairs
 
 

@@ -27,17 +27,18 @@ _ROUND = 16  # the network's coarsest stride
 
 
 class Judge:
-    """A trained judge. `judge(images)` names what is in them; `features(images)` are for KID and diversity."""
+    """A trained judge: `judge` names what is in pictures, `features` are for KID and diversity."""
 
     def __init__(self, network: JudgeNetwork) -> None:
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.eval().requires_grad_(False)
+        self.network: JudgeNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def judge(self, images: Any) -> list[Verdict]:
         """A verdict for each picture.
 
         Args:
-            images: a picture or several: PIL, uint8 arrays [H, W, 3], or float arrays in 0..1 (what diffusers' pipelines
-                return with output_type="pil" or "np"). They may differ in size.
+            images: a picture or several: PIL, uint8 arrays [H, W, 3], or float arrays in 0..1 (what
+                diffusers' pipelines return with output_type="pil" or "np"). They may differ in size.
 
         Raises:
             LessonError: something that is no RGB picture, or smaller than 16 pixels.
@@ -108,13 +109,19 @@ def _load(folder: Path) -> Judge:
     except (ValueError, KeyError, TypeError) as error:
         raise LessonError(f"The judge's {card} is damaged: {repair}.") from error
     if sha256(weights) != wanted:
-        raise LessonError(f"The judge's weights {weights} are not those of {CARD} (SHA-256 differs): {repair}.")
+        raise LessonError(
+            f"The judge's weights {weights} are not those of {CARD} (SHA-256 differs): {repair}."
+        )
     network = JudgeNetwork()
     state = load(weights.read_bytes())
     try:
-        network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in state.items()})
+        network.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        )
     except RuntimeError as error:
-        raise LessonError(f"The weights in {weights} belong to another network than this judge: {repair}.") from error
+        raise LessonError(
+            f"The weights in {weights} belong to another network than this judge: {repair}."
+        ) from error
     return Judge(network)
 
 
@@ -133,20 +140,29 @@ def _as_picture(image: Any, index: int) -> np.ndarray:
     elif isinstance(image, np.ndarray):
         array = image
     else:
-        raise LessonError(f"Picture {index} is a {type(image).__name__}: the judge needs PIL or arrays [H, W, 3].")
+        raise LessonError(
+            f"Picture {index} is a {type(image).__name__}: the judge needs PIL or arrays [H, W, 3]."
+        )
     if array.ndim != 3 or array.shape[2] != 3 or min(array.shape[:2]) < _ROUND:
         raise LessonError(
             f"Picture {index} has shape {array.shape}: the judge needs [H, W, 3], 16 pixels a side or more."
         )
     if array.dtype == np.uint8:
         return array
-    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise LessonError(f"Picture {index} is {array.dtype}: the judge needs uint8, or finite floats from 0 to 1.")
+    if (
+        not np.issubdtype(array.dtype, np.floating)
+        or not np.isfinite(array).all()
+        or array.min() < 0
+        or array.max() > 1
+    ):
+        raise LessonError(
+            f"Picture {index} is {array.dtype}: the judge needs uint8, or finite floats from 0 to 1."
+        )
     return (255 * array).round().astype(np.uint8)
 
 
 def _fit(picture: np.ndarray) -> np.ndarray:
-    """Resize so that the shorter side is what the judge was trained at, and both are multiples of its stride."""
+    """Resize: the shorter side to what the judge was trained at, both to multiples of its coarsest stride."""
     height, width = picture.shape[:2]
     scale = SIZE / min(height, width)
     size = tuple(max(SIZE, _ROUND * round(side * scale / _ROUND)) for side in (width, height))

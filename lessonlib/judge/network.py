@@ -5,8 +5,8 @@
                  |    |     |
                  +----+-----+----> dense maps at stride 4: classes, key points, colours, depth, normals
 
-It shares no weights, no seed and no code with the models that it measures. Residual blocks: He et al. 2016; the way down and
-up again with sums: Lin et al. 2017 (feature pyramids).
+It shares no weights, no seed and no code with the models that it measures. Residual blocks: He et al. 2016;
+the way down and up again with sums: Lin et al. 2017 (feature pyramids).
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Reading(NamedTuple):
 
     Attributes:
         answers: question of `QUESTIONS` -> logits, float [B, words].
-        maps: name of `MAPS` -> float [B, channels, H/4, W/4]. Classes, key points and colours are logits (key points over the
-            cells of one channel); depth is 0 near to 1 far; normals are unit vectors (x right, y up, z towards the camera).
+        maps: name of `MAPS` -> float [B, channels, H/4, W/4]. Classes, key points and colours are logits (key
+            points over the cells of one channel); depth is 0 near to 1 far; normals are unit vectors (x
+            right, y up, z towards the camera).
         features: float [B, FEATURES], not negative: what KID and diversity compare.
     """
 
@@ -93,10 +94,14 @@ class JudgeNetwork(nn.Module):
         self.middle = nn.Sequential(_convolution(32, 96, stride=2), _Residual(96))
         self.coarse = nn.Sequential(_convolution(96, 128, stride=2), _Residual(128))
 
-        # means say how much of something there is, maxima whether there is any; the fine means and spreads are texture
-        self.pooled = nn.Sequential(nn.Linear(2 * 128 + 2 * 32, FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
+        # means say how much there is of something, maxima whether there is any; fine means and spreads are
+        # texture
+        self.pooled = nn.Sequential(
+            nn.Linear(2 * 128 + 2 * 32, FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU()
+        )
         self.answer = nn.Linear(FEATURES, sum(map(len, QUESTIONS.values())))
-        nn.init.constant_(self.answer.bias[: len(QUESTIONS["presence"])], -4.5)  # one of about a hundred is there
+        # a thing is there about once in a hundred pictures: log(1/100)
+        nn.init.constant_(self.answer.bias[: len(QUESTIONS["presence"])], -4.6)
 
         self.from_coarse = nn.Conv2d(128, 64, 1)
         self.from_middle = nn.Conv2d(96, 64, 1)
@@ -117,7 +122,9 @@ class JudgeNetwork(nn.Module):
         sizes = [len(words) for words in QUESTIONS.values()]
         answers = dict(zip(QUESTIONS, self.answer(features).float().split(sizes, 1), strict=True))
 
-        joined = self.join_middle(self.from_middle(middle) + F.interpolate(self.from_coarse(coarse), scale_factor=2))
+        joined = self.join_middle(
+            self.from_middle(middle) + F.interpolate(self.from_coarse(coarse), scale_factor=2)
+        )
         joined = self.join_fine(self.from_fine(fine) + F.interpolate(joined, scale_factor=2))
         maps = dict(zip(MAPS, self.map(joined).float().split(list(MAPS.values()), 1), strict=True))
         maps["normals"] = F.normalize(maps["normals"], dim=1)

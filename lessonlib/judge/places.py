@@ -1,7 +1,7 @@
 """Whether things are where words put them.
 
-The idea is GenEval's (Ghosh et al. 2023, section 3): a thing is "left" if its centre is off by more than a share of its
-size; shifts smaller than that say nothing. Boxes are (x0, y0, x1, y1) in pixels; y runs down.
+The idea is GenEval's (Ghosh et al. 2023, section 3): a thing is "left" if its centre is off by more than a
+share of its size; shifts smaller than that say nothing. Boxes are (x0, y0, x1, y1) in pixels; y runs down.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def centre(box: Box) -> np.ndarray:
 
 
 def is_at(place: str, box: Box, width: int, height: int) -> bool:
-    """Whether the box's centre is at the "left", "right", "top", "bottom" or in the "middle" of the picture."""
+    """Whether the box's centre is at the picture's "left", "right", "top", "bottom" or in its "middle"."""
     dx, dy = (centre(box) - (width / 2, height / 2)) / side(box)
     if place == "middle":  # the world's middle is a little low, where things stand
         return abs(dx) <= 2.5 * OFFSET and abs(dy) <= 2.5 * OFFSET

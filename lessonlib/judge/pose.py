@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 
-def pck(found: np.ndarray | None, asked: np.ndarray, size: float, visible: np.ndarray | None = None, alpha: float = 0.1) -> float:
-    """Share of the visible key points found within `alpha * size` pixels (PCK, Yang and Ramanan 2013, section 5.2).
+def pck(
+    found: np.ndarray | None,
+    asked: np.ndarray,
+    size: float,
+    visible: np.ndarray | None = None,
+    alpha: float = 0.1,
+) -> float:
+    """PCK: the share of visible key points within `alpha * size` pixels (Yang and Ramanan 2013, section 5.2).
 
     Args:
         found: [K, 2] in pixels, or None where nobody was found: 0.

@@ -1,4 +1,4 @@
-"""How much of what was asked is in the pictures: one yes or no for each picture and question, and shares with intervals."""
+"""How much of what was asked is in the pictures: yes or no for each question, and shares with intervals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Score:
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """The rates as rows of the zoo's report."""
-        return [{"metric": question, "split": split, **rate._asdict()} for question, rate in self.rates().items()]
+        return [
+            {"metric": question, "split": split, **rate._asdict()} for question, rate in self.rates().items()
+        ]
 
 
 def score(images: Any, asked: Sequence[str | Scene | Asked | Parsed], judge: Judge | None = None) -> Score:
@@ -47,10 +49,11 @@ def score(images: Any, asked: Sequence[str | Scene | Asked | Parsed], judge: Jud
         asked: for each picture its prompt, or the scene it should show; only what is said there counts.
 
     Returns:
-        For one asked object the questions are "object", "place", "size" and "color"; for two "both objects", "relation" and the
-        same for each; for people "person", "hair", "noun" (man or woman), "skin", "glasses", "outfit", "pose", "identity"
-        (all that was said of hair, skin and glasses) and "place"; always "background" and "style". An object counts if it
-        is among the surest as many as were asked for, and believed in; a place counts only for an object that was found.
+        For one asked object the questions are "object", "place", "size" and "color"; for two "both objects",
+        "relation" and the same for each; for people "person", "hair", "noun" (man or woman), "skin",
+        "glasses", "outfit", "pose", "identity" (all that was said of hair, skin and glasses) and "place";
+        always "background" and "style". An object counts if it is among the surest as many as were asked for,
+        and believed in; a place counts only for an object that was found.
 
     Raises:
         LessonError: not one entry of `asked` for each picture, or what `Judge.judge` raises.
@@ -60,7 +63,9 @@ def score(images: Any, asked: Sequence[str | Scene | Asked | Parsed], judge: Jud
     else:
         verdicts = (judge or load_judge()).judge(images)
     if len(verdicts) != len(asked):
-        raise LessonError(f"{len(verdicts)} pictures cannot be scored against {len(asked)} prompts or scenes.")
+        raise LessonError(
+            f"{len(verdicts)} pictures cannot be scored against {len(asked)} prompts or scenes."
+        )
     wishes = [what_is_asked(wish) for wish in asked]
     answers = tuple(compare(verdict, wish) for verdict, wish in zip(verdicts, wishes, strict=True))
     return Score(answers, tuple(verdicts))
@@ -112,7 +117,11 @@ def _things(verdict: Verdict, asked: Asked) -> Answers:
     surest = verdict.surest(len(asked.things))
     found = [verdict.find(thing.name) if thing.name in surest else None for thing in asked.things]
     answers: Answers = {"object" if len(found) == 1 else "both objects": all(found)}
-    places = [_is_at(verdict, one, thing.place) for one, thing in zip(found, asked.things, strict=True) if thing.place]
+    places = [
+        _is_at(verdict, one, thing.place)
+        for one, thing in zip(found, asked.things, strict=True)
+        if thing.place
+    ]
     sizes = [
         one is not None and size_word(one.box, verdict.width, verdict.height) == thing.size
         for one, thing in zip(found, asked.things, strict=True)
@@ -123,7 +132,9 @@ def _things(verdict: Verdict, asked: Asked) -> Answers:
         for one, thing in zip(found, asked.things, strict=True)
         if thing.color and thing.name in PAINTABLE and asked.style != "ink"  # ink has no colours
     ]
-    answers |= {name: all(said) for name, said in (("place", places), ("size", sizes), ("color", colors)) if said}
+    answers |= {
+        name: all(said) for name, said in (("place", places), ("size", sizes), ("color", colors)) if said
+    }
     if asked.relation is not None:
         first, second = (*found, None)[:2]
         both = first is not None and second is not None

@@ -6,9 +6,10 @@ import numpy as np
 
 
 def mean_iou(found: np.ndarray, asked: np.ndarray) -> float:
-    """Intersection over union of integer class maps of one shape, averaged over the classes that were asked for.
+    """Intersection over union of integer class maps of one shape, averaged over the asked classes.
 
-    Counts run over the whole array, so a set of pictures [N, H, W] is measured as one (PASCAL VOC, Everingham et al. 2010).
+    Counts run over the whole array, so a set of pictures [N, H, W] is measured as one (PASCAL VOC, Everingham
+    et al. 2010).
     """
     found, asked = np.asarray(found), np.asarray(asked)
     ratios = []

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def sharpness(image: np.ndarray) -> float:
-    """Variance of the Laplacian over the variance of the grey values (LAPV of Pertuz et al. 2013, normalised).
+    """Variance of the Laplacian (LAPV of Pertuz et al. 2013) over the variance of the grey values.
 
     Args:
         image: uint8 RGB [H, W, 3].

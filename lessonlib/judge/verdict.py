@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from lessonlib.judge.network import QUESTIONS, STRIDE
+from lessonlib.judge.network import QUESTIONS
 from lessonlib.world.canvas import CLASS_INDEX, STUFF
 from lessonlib.world.vocabulary import COLORS
 
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class PersonRead:
-    """What the judge takes the person for; `keypoints` float64 [18, 2] in pixels, `confidence` [18] in 0..1."""
+    """What the judge takes the person for: `keypoints` float64 [18, 2] in pixels, `confidence` [18]."""
 
     hair: str
     skin: str
@@ -58,8 +58,9 @@ class Verdict:
         objects: the objects that are there, the surest first; the person is not among them.
         person: None if nobody is there.
         features: float32 [192], for KID and diversity.
-        maps: the network's dense answers, one cell for 4 x 4 pixels of the picture at 128 pixels' shorter side:
-            class logits [136, h, w], key points [18, h, w], colours [6, h, w], depth [1, h, w], normals [3, h, w].
+        maps: the network's dense answers, one cell for 4 x 4 pixels of the picture at 128 pixels' shorter
+            side: class logits [136, h, w], key points [18, h, w], colours [6, h, w], depth [1, h, w] and
+            normals [3, h, w].
     """
 
     width: int
@@ -88,12 +89,12 @@ class Verdict:
 
     def surest(self, count: int) -> tuple[str, ...]:
         """The `count` objects believed in most, whether or not the belief is strong."""
-        ranked = sorted((name for name in self.presence if name != "person"), key=lambda name: -self.presence[name])
-        return tuple(ranked[:count])
+        objects = [name for name in self.presence if name != "person"]
+        return tuple(sorted(objects, key=lambda name: -self.presence[name])[:count])
 
     @functools.cached_property
     def classes(self) -> np.ndarray:
-        """uint8 [h, w]: index in `canvas.CLASSES` of every cell, things restricted to those that are there."""
+        """uint8 [h, w]: index in `canvas.CLASSES` of every cell; only things that are there own cells."""
         allowed = [*range(len(STUFF)), *(CLASS_INDEX[name] for name in self.names)]
         if self.person is not None:
             allowed.append(CLASS_INDEX["person"])
@@ -116,7 +117,7 @@ def read(
     """Turn one picture's logits and maps into a verdict about a picture of `width` x `height` pixels."""
     belief = 1 / (1 + np.exp(-answers["presence"].astype(np.float64)))
     presence = dict(zip(QUESTIONS["presence"], belief.tolist(), strict=True))
-    there = sorted((name for name, score in presence.items() if score >= THERE), key=lambda name: -presence[name])
+    there = [name for name in sorted(presence, key=lambda name: -presence[name]) if presence[name] >= THERE]
     found = _locate(there, presence, maps, width, height)
     chosen = {question: _softmax(answers[question]) for question in QUESTIONS if question != "presence"}
     words = {question: QUESTIONS[question][int(share.argmax())] for question, share in chosen.items()}
@@ -151,7 +152,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def _locate(
     names: list[str], presence: dict[str, float], maps: dict[str, np.ndarray], width: int, height: int
 ) -> list[Found]:
-    """Share the cells out among the background and the named things; each thing is where its share is."""
+    """Share the cells out among the background and the named things: a thing is where its share is."""
     if not names:
         return []
     things = [CLASS_INDEX[name] for name in names]
@@ -165,10 +166,11 @@ def _locate(
         ys, xs = np.nonzero(mask)
         weight = part[ys, xs]
         centroid = np.array([(xs + 0.5) @ weight, (ys + 0.5) @ weight]) / weight.sum() * cell
-        box = (xs.min() * cell[0], ys.min() * cell[1], (xs.max() + 1) * cell[0], (ys.max() + 1) * cell[1])
+        first, last = cell * (xs.min(), ys.min()), cell * (xs.max() + 1, ys.max() + 1)
+        box = (float(first[0]), float(first[1]), float(last[0]), float(last[1]))
         color = list(COLORS)[int((colors[:, ys, xs] * weight).sum(1).argmax())]
         x, y = centroid.tolist()
-        found.append(Found(name, presence[name], (x, y), tuple(float(v) for v in box), color))  # type: ignore[arg-type]
+        found.append(Found(name, presence[name], (x, y), box, color))
     return found
 
 

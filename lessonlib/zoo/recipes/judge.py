@@ -5,12 +5,16 @@ It never sees a picture made by a model of the zoo, and none of the held-out com
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from lessonlib.judge.loading import save_judge
 from lessonlib.judge.network import QUESTIONS, SIZE, STRIDE, JudgeNetwork
 from lessonlib.world.canvas import STUFF
 from lessonlib.world.render import Rendered, render
@@ -29,7 +33,7 @@ HARDLY = 0.3  # less than this share of an object left in a cut: neither there n
 _PRESENCE = {name: index for index, name in enumerate(QUESTIONS["presence"])}
 _COLOR = {name: index for index, name in enumerate(COLORS)}
 _ONE_OF = tuple(question for question in QUESTIONS if question != "presence")
-_CLOUDS = STUFF.index("cloud")  # an object has this name too: a cloud that is part of the background is not that object
+_CLOUDS = STUFF.index("cloud")  # an object has this name too: a background's clouds are not that object
 _NOTHING = -100  # what cross_entropy ignores
 
 
@@ -39,9 +43,9 @@ def build() -> JudgeNetwork:
 
 
 def roughen(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """What generation does to a picture, uint8 RGB [H, W, 3]: tints, stains, softness, noise, compression; each at times.
+    """What generation does to a picture, uint8 RGB [H, W, 3]: tints, stains, softness, noise, compression.
 
-    All of it is mild: the style must stay readable.
+    Each happens at times, and all of it is mild: the style must stay readable.
     """
     height, width = image.shape[:2]
     out = image
@@ -53,7 +57,9 @@ def roughen(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 0.8))
     if rng.random() < 0.2:
         quality = int(rng.integers(55, 96))
-        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        out = cv2.imdecode(
+            cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
+        )
     changed = out.astype(np.float32)
     if rng.random() < 0.5:
         changed = changed * rng.normal(1, 0.04, 3).astype(np.float32) + rng.normal(0, 5, 3).astype(np.float32)
@@ -115,7 +121,7 @@ def _words(drawn: Rendered, instances: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _heatmaps(drawn: Rendered, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """Each key point's weight shared by its four nearest cells, float32 [18, H/4, W/4]: the mean place is exact.
+    """Each key point's weight, shared by its four nearest cells so that their mean is exact: [18, H/4, W/4].
 
     A point outside the picture, and every point of a picture without a person, is all zeros.
     """
@@ -164,7 +170,9 @@ def loss(network: Network, step: Step) -> dict[str, Tensor]:
 
     presence = truth["presence"]
     known = presence.isfinite()
-    binary = F.binary_cross_entropy_with_logits(reading.answers["presence"], presence.nan_to_num(), reduction="none")
+    binary = F.binary_cross_entropy_with_logits(
+        reading.answers["presence"], presence.nan_to_num(), reduction="none"
+    )
     parts = {"presence": (binary * known).sum(1).mean()}
     for question in _ONE_OF:
         labelled = truth[question] != _NOTHING
@@ -180,3 +188,20 @@ def loss(network: Network, step: Step) -> dict[str, Tensor]:
     parts["normals"] = (1 - cosine).mean()
     total = torch.stack(list(parts.values())).sum()
     return {"loss": total, **parts}
+
+
+def finish(judge: JudgeNetwork, folder: str | os.PathLike[str] | None = None, batches: int = 24) -> Path:
+    """Measure the batch normalisation's means and variances anew with the final weights, and store the judge.
+
+    During training they trail behind weights that still move.
+    """
+    for module in judge.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over all batches
+    judge.train()
+    with torch.no_grad():
+        for index in range(batches):
+            rng = np.random.default_rng([PLAN.seed, PLAN.steps + index])
+            judge(batch(rng, PLAN.batch)["image"])
+    return save_judge(judge.eval(), folder)
