@@ -2,4 +2,7 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("lessonlib.scratch", "beartype.beartype")
+# the tower: a whole number is a float too, as PEP 484 has it
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+
+install_import_hook("lessonlib.scratch", CHECKER)
