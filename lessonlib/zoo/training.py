@@ -166,7 +166,9 @@ def train(
             bar.update()
             if progress.step % 25 == 0 or progress.step == plan.steps:
                 row = {"step": progress.step, **progress.means(), "lr": schedule.get_last_lr()[0]}
-                bar.set_postfix({key: f"{value:.4g}" for key, value in row.items() if key not in ("step", "lr")})
+                bar.set_postfix(
+                    {key: f"{value:.4g}" for key, value in row.items() if key not in ("step", "lr")}
+                )
                 with open(folder / "log.jsonl", "a") as stream:
                     stream.write(json.dumps({**row, "time": round(time.time(), 1)}) + "\n")
                 if on_log is not None:

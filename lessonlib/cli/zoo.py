@@ -1,0 +1,107 @@
+"""`lesson zoo`: train, store and measure the tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+Runs = Annotated[Path, typer.Option(help="Where runs keep their checkpoints and logs.", envvar="LESSON_RUNS")]
+
+
+@app.callback()
+def zoo() -> None:
+    """The tiny models: how they were trained, what is stored, how good they are."""
+
+
+@app.command()
+def train(
+    name: Annotated[
+        str, typer.Argument(help="vae, text, sd15 or judge; each builds on the shipped ones before it.")
+    ],
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop with a checkpoint after this long; the same command goes on.")
+    ] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a member, or go on where its run stopped (Ctrl-C saves)."""
+    from lessonlib.zoo.recipes import recipe
+
+    module = recipe(name)
+    typer.echo(f"trained: {module.run(runs, minutes)}   (store it in the package: lesson zoo ship {name})")
+
+
+@app.command()
+def ship(
+    name: Annotated[str, typer.Argument(help="A member whose run has finished.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Store a trained member in the package, in compact form."""
+    from lessonlib.zoo.recipes import recipe
+
+    recipe(name).ship(runs)
+    typer.echo(f"stored: {name}")
+
+
+@app.command()
+def report(
+    n: Annotated[int, typer.Option(min=4, help="Prompts of each split.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the prompts and of the noise.")] = 7,
+    docs: Annotated[Path, typer.Option(help="Where zoo.json, zoo.md and images/ are written.")] = Path(
+        "docs"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON and write nothing.")] = False,
+) -> None:
+    """Measure the shipped members and write the report."""
+    import json as json_format
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lessonlib.zoo.report import measure, write
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("pictures", total=4 * n)
+        rows, sheets = measure(n, seed, lambda count: progress.advance(task, count))
+    if json:
+        typer.echo(json_format.dumps([asdict(row) for row in rows]))
+        return
+    for path in write(rows, sheets, docs):
+        typer.echo(f"wrote {path}")
+    missed = [f"{row.member} {row.metric} ({row.split})" for row in rows if row.reached is False]
+    typer.echo(f"bars missed: {', '.join(missed)}" if missed else "every bar reached")
+
+
+@app.command("list")
+def list_members(
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """What is stored, how large it is, and whether it is whole."""
+    import json as json_format
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from lessonlib.models import store
+
+    root = store.weights_root() / "parts"
+    rows = [
+        {
+            "part": part,
+            "state": state,
+            "bytes": sum(f.stat().st_size for f in (root / part).glob("*")) if (root / part).is_dir() else 0,
+            "members": [name for name, entry in store.members().items() if part in entry["folders"].values()],
+        }
+        for part, state in sorted(store.verify().items())
+    ]
+    if json:
+        typer.echo(json_format.dumps(rows))
+        return
+    table = Table("part", "state", "bytes", "used by")
+    for row in rows:
+        table.add_row(row["part"], row["state"], f"{row['bytes']:,}", ", ".join(row["members"]))
+    Console().print(table)

@@ -1,0 +1,52 @@
+"""Scenes as latents, encoded once: a diffusion model then trains at the cost of the UNet alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lessonlib.files import replacing
+from lessonlib.world.render import render
+from lessonlib.world.scene import Scene, sample
+
+_SHARD = 2000  # scenes a file: what a killed run loses at most
+_SEED = 31
+
+
+def scene(index: int) -> Scene:
+    """Training scene number `index`: the same on every machine, never a held-out combination."""
+    return sample(np.random.default_rng([_SEED, index]))
+
+
+def pixels(scenes: list[Scene]) -> Tensor:
+    """Pictures as the VAE takes them: float32 [B, 3, 128, 128] in -1..1."""
+    images = np.stack([render(one).image for one in scenes])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def cached(vae: AutoencoderKL, folder: Path, count: int, device: torch.device) -> Tensor:
+    """Latents of the scenes 0..count-1, scaled to unit variance: float16 [count, 4, 16, 16].
+
+    Encoded in shards under `folder`, so that a run that was stopped goes on where it was. The folder belongs to one VAE:
+    name it after the VAE's weights.
+    """
+    shards = []
+    for first in tqdm(range(0, count, _SHARD), desc="encoding scenes", unit="shard"):
+        path = folder / f"{first:06d}.pt"
+        if not path.is_file():
+            blocks = []
+            for start in range(first, first + _SHARD, 50):
+                batch = pixels([scene(index) for index in range(start, start + 50)]).to(device)
+                with torch.autocast(device.type, torch.bfloat16):
+                    mean = vae.encode(batch).latent_dist.mean
+                blocks.append((mean.float() * vae.config.scaling_factor).half().cpu())
+            with replacing(path) as temporary:
+                torch.save(torch.cat(blocks), temporary)
+        shards.append(torch.load(path, weights_only=True))
+    return torch.cat(shards)[:count]

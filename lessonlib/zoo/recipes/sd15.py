@@ -1,0 +1,143 @@
+"""sd15: the UNet of Stable Diffusion 1.5 in small, and its text encoder, trained together on the emoji world.
+
+Epsilon prediction on SD's own noise schedule; min-SNR-5 weights (Hang et al. 2023); a tenth of the captions is the empty
+string, which is what inference calls "unconditional" here. Text encoder and UNet are optimised jointly (Rombach et al.
+2022, equation 3).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from lessonlib.models import store
+from lessonlib.world.captions import caption
+from lessonlib.zoo.latents import cached, scene
+from lessonlib.zoo.training import Network, Plan, Step, train
+
+SCENES = 32_000
+PLAN = Plan(steps=7000, batch=32, learning_rate=8e-4, seed=41, warmup=100)
+EMPTY = 0.1  # share of captions replaced by ""
+
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+}
+
+
+def build() -> UNet2DConditionModel:
+    """An untrained UNet of 5M parameters: three levels, attention on the upper two, as SD1.5 has it on the upper three."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(64, 96, 128),
+        layers_per_block=1,
+        attention_head_dim=4,
+        cross_attention_dim=128,
+        norm_num_groups=16,
+    )
+
+
+def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0) -> Tensor:
+    """min(SNR, gamma) / SNR for epsilon prediction (Hang et al. 2023, equation 7). Shape [B]."""
+    alpha_bar = alphas_cumprod[timesteps]
+    snr = alpha_bar / (1 - alpha_bar)
+    return snr.clamp(max=gamma) / snr
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids [B, 77], padded as the pipelines pad."""
+    return tokenizer(
+        texts,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+
+
+def loss_with(latents: Tensor, tokenizer: CLIPTokenizer):
+    """The loss of a step on cached latents: float16 [N, 4, 16, 16]."""
+    scheduler = DDPMScheduler(
+        **{k: v for k, v in SCHEDULER.items() if k not in ("set_alpha_to_one", "steps_offset")}
+    )
+
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        unet: UNet2DConditionModel = network.parts["unet"]  # type: ignore[assignment]
+        text: CLIPTextModel = network.parts["text"]  # type: ignore[assignment]
+        rows = step.numpy.integers(0, len(latents), PLAN.batch)
+        clean = latents[torch.from_numpy(rows)].float().to(step.device)
+        texts = [
+            "" if step.numpy.random() < EMPTY else caption(scene(int(row)), step.numpy)
+            for row in rows
+        ]  # fmt: skip
+        noise = torch.randn(clean.shape, generator=step.torch).to(step.device)
+        timesteps = torch.randint(0, 1000, (len(rows),), generator=step.torch).to(step.device)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
+        states = text(input_ids=tokenize(tokenizer, texts).to(step.device)).last_hidden_state
+        predicted = unet(noisy, timesteps, encoder_hidden_states=states).sample.float()
+        error = (predicted - noise).square().mean(dim=(1, 2, 3))
+        weight = min_snr_weight(scheduler.alphas_cumprod.to(step.device), timesteps)
+        return {"loss": (weight * error).mean(), "mse": error.mean()}
+
+    return loss
+
+
+def run(runs: Path, minutes: float | None = None) -> Path:
+    """Train on the shipped VAE's latents, from the shipped text encoder, and write `runs/sd15/model/{unet,text_encoder}`."""
+    vae_folder, text_folder = store.unfold("vae"), store.unfold("text")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vae = AutoencoderKL.from_pretrained(vae_folder).to(device)
+    latents = cached(vae, runs / "latents" / vae_folder.name, SCENES, device)
+    tokenizer = CLIPTokenizer.from_pretrained(text_folder / "tokenizer")
+    network = Network(unet=build(), text=CLIPTextModel.from_pretrained(text_folder / "text_encoder"))
+    trained = train("sd15", network, loss_with(latents, tokenizer), PLAN, runs=runs, minutes=minutes).to(
+        "cpu"
+    )
+    folder = runs / "sd15/model"
+    trained.parts["unet"].save_pretrained(folder / "unet")  # type: ignore[operator]
+    trained.parts["text"].save_pretrained(folder / "text_encoder")  # type: ignore[operator]
+    DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    return folder
+
+
+def ship(runs: Path) -> None:
+    """Store UNet, tuned text encoder and scheduler, and register the pipeline."""
+    folder = runs / "sd15/model"
+    store.fold(folder / "unet", "sd15-unet")
+    store.fold(folder / "text_encoder", "sd15-text")
+    store.fold(folder / "scheduler", "scheduler-sd")
+    model_index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    folders = {
+        "scheduler": "scheduler-sd",
+        "text_encoder": "sd15-text",
+        "tokenizer": "tokenizer-l",
+        "unet": "sd15-unet",
+        "vae": "vae",
+    }
+    store.add_member("sd15", model_index, folders)
