@@ -61,8 +61,7 @@ def record(task_id: str, event: Event, detail: str = "") -> None:
     except OSError as error:
         raise LessonError(
             f"Your progress is not kept: {target} cannot be written ({error.strerror or error}). Set "
-            "LESSON_STATE to a "
-            "folder you can write to."
+            "LESSON_STATE to a folder you can write to."
         ) from error
 
 
