@@ -65,10 +65,9 @@ class ControlNet(UNetEncoder):
     def from_unet(cls, unet: UNet, hint_channels: tuple[int, ...] = HINT_CHANNELS) -> ControlNet:
         """A ControlNet whose encoder is a copy of `unet`'s: it starts trained, what is new starts at zero."""
         model = cls(unet.config, hint_channels).to(unet.conv_in.weight)
-        new = ("controlnet_",)
-        copied = {key: value for key, value in model.state_dict().items() if key.startswith(new)}
-        copied |= {key: value for key, value in unet.state_dict().items() if key in model.state_dict()}
-        load_weights(model, copied)
+        own = model.state_dict()
+        new = {key: value for key, value in own.items() if key.startswith("controlnet_")}
+        load_weights(model, new | {key: value for key, value in unet.state_dict().items() if key in own})
         return model
 
     @classmethod
@@ -80,10 +79,8 @@ class ControlNet(UNetEncoder):
                     "use diffusers for this model."
                 )
         rest = {name: value for name, value in config.items() if name not in _OWN_OPTIONS}
-        if (
-            "down_block_types" in rest
-        ):  # a ControlNet has no way up; the UNet it came from mirrors its way down
-            down = rest["down_block_types"]
+        down = rest.get("down_block_types")
+        if down is not None:  # a ControlNet has no way up; a UNet's mirrors its way down
             rest["up_block_types"] = tuple(block.replace("Down", "Up") for block in reversed(down))
         hint_channels = tuple(config.get("conditioning_embedding_out_channels", HINT_CHANNELS))
         return cls(UNetConfig.from_diffusers(rest), hint_channels)

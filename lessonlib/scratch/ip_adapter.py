@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -67,8 +67,13 @@ class DecoupledCrossAttention(Attention):
         self.to_v_ip = nn.ModuleList(projection() for _ in range(adapters))
 
     def forward(
-        self, hidden_states: Float[Tensor, "b q c"], encoder_hidden_states: ImagePrompt
+        self, hidden_states: Float[Tensor, "b q c"], encoder_hidden_states: Any
     ) -> Float[Tensor, "b q c"]:
+        if not isinstance(encoder_hidden_states, ImagePrompt):
+            raise LessonError(
+                "This UNet has an IP-Adapter and needs a picture: give it an ImagePrompt as "
+                "encoder_hidden_states, or remove_ip_adapters(unet)."
+            )
         text, images, masks = encoder_hidden_states
         if not len(self.scales) == len(images) == len(masks or images):
             raise LessonError(
@@ -115,14 +120,17 @@ def mask_tokens(mask: Float[Tensor, "1 pictures h w"], tokens: int) -> Float[Ten
         LessonError: no grid of that aspect ratio has `tokens` pixels.
     """
     height, width = mask.shape[-2:]
-    rows = math.isqrt(tokens * height // width)
-    rows += rows == 0 or tokens % rows > 0  # the way down rounds up
-    if tokens % rows:
+    divisors = [n for n in range(1, tokens + 1) if tokens % n == 0]
+    # of the grids with this many pixels, rows × columns, the one nearest to the mask's height : width
+    rows = min(divisors, key=lambda n: abs(math.log(n * n * width / (tokens * height))))
+    columns = tokens // rows
+    # every halving on the way down rounds up, by less than one pixel
+    if abs(columns - rows * width / height) >= 1 and abs(rows - columns * height / width) >= 1:
         raise LessonError(
             f"A mask of {height}×{width} does not fit a layer of {tokens} pixels: give it the picture's "
             "aspect ratio."
         )
-    return F.interpolate(mask, size=(rows, tokens // rows), mode="bicubic")[0].flatten(1)
+    return F.interpolate(mask, size=(rows, columns), mode="bicubic")[0].flatten(1)
 
 
 # ------------------------------------------------------------------------------------------ image projections
@@ -284,13 +292,8 @@ def remove_ip_adapters(unet: UNet) -> None:
     for name, layer in cross_attentions(unet).items():
         if isinstance(layer, DecoupledCrossAttention):
             plain = Attention(1, layer.heads, 1)  # an empty shell for the layer's own projections
-            plain.attention = layer.attention
-            plain.to_q, plain.to_k, plain.to_v, plain.to_out = (
-                layer.to_q,
-                layer.to_k,
-                layer.to_v,
-                layer.to_out,
-            )
+            for part in ("attention", "to_q", "to_k", "to_v", "to_out"):
+                setattr(plain, part, getattr(layer, part))
             unet.set_submodule(name, plain)
 
 
@@ -318,6 +321,9 @@ def image_projection(state_dict: Mapping[str, Tensor]) -> ImageProjection | Resa
         renamed = {re.sub(r"^proj\b", "image_embeds", key): value for key, value in state_dict.items()}
     elif "latents" in state_dict:
         renamed = dict(_plus_keys(state_dict))
+        for key in ("proj_in.weight", "proj_out.weight", "layers.0.attn.to_q.weight"):
+            if key not in renamed:
+                raise LessonError(f"This plus adapter's image projection is incomplete: {key} is missing.")
         dim_head = 64  # every published "plus" adapter
         module = Resampler(
             embed_dims=renamed["proj_in.weight"].shape[1],

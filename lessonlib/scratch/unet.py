@@ -1,9 +1,9 @@
 """The UNet of Stable Diffusion 1.5, SDXL and its refiner: predicts the noise in a latent.
 
-    sample ── conv_in ──┬─► down ──┬─► down ──┬─► down ──► mid ──► up ──► up ──► up ──► conv_out ──► noise
-                        └─ skips ──┴──────────┴──────────────────┴──────┴──────┘
-    timestep (+ micro-conditioning) ──► emb: into every residual block
-    text ──► encoder_hidden_states: into every cross-attention
+    sample ─► conv_in ─► down ─► down ─► down ─► mid ─► up ─► up ─► up ─► conv_out ─► noise
+                 └────────┴───────┴───────┴── skips ───►┴─────┴─────┘
+    timestep (and SDXL's micro-conditioning) ─► emb: into every residual block
+    text ─► encoder_hidden_states: into every cross-attention
 
 One class for all of them: `UNetConfig` says which. Module names are diffusers', so its state dicts load key
 by key.

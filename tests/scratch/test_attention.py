@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention as TheirAttention
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_unets import CONFIGS, difference, inputs, randomise, reference_unet
 
@@ -27,6 +27,7 @@ def qkv(batch=2, heads=3, queries=5, keys=7, dim=4, seed=0):
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(1, 3),
     st.integers(1, 4),

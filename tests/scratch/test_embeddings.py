@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from diffusers.models.embeddings import TimestepEmbedding as TheirTimestepEmbedding
 from diffusers.models.embeddings import get_timestep_embedding
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_unets import difference, randomise
 
@@ -21,6 +21,7 @@ from lessonlib.scratch.embeddings import (
 )
 
 
+@settings(deadline=None)
 @given(
     timesteps=st.lists(st.floats(0, 4096, width=32), min_size=1, max_size=5),
     dim=st.integers(1, 40).map(lambda half: 2 * half),

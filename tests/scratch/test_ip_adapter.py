@@ -112,6 +112,15 @@ def test_a_mask_finds_its_grid(grid):
         assert tokens[0, -1] < 0.1
 
 
+def test_a_mask_finds_its_grid_where_halving_rounded_up():
+    # latents of 9×5 pixels become 5×3, 3×2 and 2×1
+    mask = torch.zeros(1, 1, 72, 40)
+    mask[:, :, :36] = 1
+    for rows, columns in ((9, 5), (5, 3), (3, 2), (2, 1)):
+        tokens = mask_tokens(mask, rows * columns).reshape(rows, columns)
+        assert torch.equal(tokens, tokens[:, :1].expand_as(tokens))  # the edge is horizontal
+
+
 @torch.no_grad()
 def test_a_full_mask_is_one_picture_without_a_mask_and_an_empty_mask_none():
     ours, _ = layers(1, [0.8])
@@ -194,7 +203,7 @@ def nested(state_dict):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
 def test_adapted_unet_equals_diffusers(name):
-    """Two adapters at once, base and plus, with two pictures and one; the files' order of layers is diffusers'."""
+    """Two adapters at once, base and plus, of two pictures and one; files count layers as diffusers does."""
     reference = reference_unet(CONFIGS[name])
     unet = UNet.from_diffusers(reference.config, reference.state_dict()).eval()
     files = [adapter_file(unet, 1), adapter_file(unet, 2, plus=True)]
@@ -257,9 +266,13 @@ def test_files_that_do_not_fit_are_named_and_change_nothing():
         add_ip_adapters(unet, [{**file, "stranger": torch.zeros(1)}])
     with pytest.raises(LessonError, match="Unknown image projection with strange"):
         image_projection({"strange": torch.zeros(1)})
+    with pytest.raises(LessonError, match=r"incomplete: proj_in\.weight is missing"):
+        image_projection({"latents": torch.zeros(1, 5, 16)})
     with pytest.raises(LessonError, match="1 scales for 0 IP-Adapters"):
         set_ip_adapter_scale(unet, [1.0])
     assert not any(isinstance(module, DecoupledCrossAttention) for module in unet.modules())
     add_ip_adapters(unet, [file])
     with pytest.raises(LessonError, match="already"):
         add_ip_adapters(unet, [file])
+    with pytest.raises(LessonError, match="needs a picture"):
+        unet(**inputs(CONFIGS["sd15"]))
