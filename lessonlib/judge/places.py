@@ -36,7 +36,7 @@ def is_at(place: str, box: Box, width: int, height: int) -> bool:
 def size_word(box: Box, width: int, height: int) -> str:
     """ "small", "" (unmarked) or "large", by the box's larger side against the picture's shorter one."""
     share = side(box) / min(width, height)
-    return "small" if share < 0.43 else "large" if share > 0.60 else ""
+    return "small" if share < 0.43 else "large" if share > 0.58 else ""
 
 
 def holds(relation: str, first: Box, second: Box) -> bool:

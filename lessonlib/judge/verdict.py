@@ -24,7 +24,7 @@ class Found:
     Attributes:
         score: the judge's belief that it is there, 0..1.
         centroid: (x, y) of its visible pixels, in pixels.
-        box: (x0, y0, x1, y1) in pixels, to within a cell of the judge's map (1/32 of the shorter side).
+        box: (x0, y0, x1, y1) in pixels, of what is visible.
         color: the word of `COLORS` nearest to its paint; means something for paintable objects only.
     """
 
@@ -166,12 +166,22 @@ def _locate(
         ys, xs = np.nonzero(mask)
         weight = part[ys, xs]
         centroid = np.array([(xs + 0.5) @ weight, (ys + 0.5) @ weight]) / weight.sum() * cell
-        first, last = cell * (xs.min(), ys.min()), cell * (xs.max() + 1, ys.max() + 1)
-        box = (float(first[0]), float(first[1]), float(last[0]), float(last[1]))
+        near = part * cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+        (x0, x1), (y0, y1) = _extent(near.max(0)), _extent(near.max(1))
+        box = (x0 * float(cell[0]), y0 * float(cell[1]), x1 * float(cell[0]), y1 * float(cell[1]))
         color = list(COLORS)[int((colors[:, ys, xs] * weight).sum(1).argmax())]
         x, y = centroid.tolist()
         found.append(Found(name, presence[name], (x, y), box, color))
     return found
+
+
+def _extent(profile: np.ndarray) -> tuple[float, float]:
+    """Where a row of cells begins and ends to be full: a cell's share is how much of it is covered."""
+    full = np.flatnonzero(profile >= min(0.5, profile.max()))
+    first, last = int(full[0]), int(full[-1])
+    before = profile[first - 1] if first > 0 else 0.0
+    after = profile[last + 1] if last + 1 < len(profile) else 0.0
+    return float(first + 1 - profile[first] - before), float(last + profile[last] + after)
 
 
 def _largest_piece(share: np.ndarray) -> np.ndarray:
