@@ -139,3 +139,32 @@ def _write(out: Path, picture: np.ndarray) -> None:
     with replacing(out) as temporary:
         Image.fromarray(picture).save(temporary)
     typer.echo(str(out))
+
+
+@app.command()
+def words() -> None:
+    """Print everything a caption can say, as Markdown tables."""
+    from lessonlib.world import vocabulary as v
+
+    def table(title: str, rows: dict[str, str]) -> None:
+        typer.echo(f"| {title} | said as |\n|---|---|")
+        for name, ways in rows.items():
+            typer.echo(f"| {name} | {ways} |")
+        typer.echo("")
+
+    typer.echo(f"**{len(v.OBJECTS)} objects**: {', '.join(v.OBJECTS)}.\n")
+    typer.echo(f"**In every colour** ({', '.join(v.COLORS)}): {', '.join(v.PAINTABLE)}.\n")
+    typer.echo(f"**Wear hats** ({', '.join(v.HATS)}): {', '.join(v.HAT_WEARERS)}.\n")
+    typer.echo(f"**Relations**: {', '.join(v.RELATIONS)}.\n")
+    backgrounds = {name: (*ways, *v.SCENERY.get(name, ())) for name, ways in v.BACKGROUNDS.items()}
+    for title, ways in (
+        (f"{len(v.BACKGROUNDS)} backgrounds", backgrounds),
+        (f"{len(v.STYLES)} styles", v.STYLES),
+        ("place", v.PLACES),
+        ("size", v.SIZES),
+        (f"{len(v.OUTFITS)} outfits", v.OUTFITS),
+        (f"{len(v.POSES)} poses", v.POSES),
+    ):
+        table(title, {name: ", ".join(said) for name, said in ways.items()})
+    table("hair", {hair: f"{noun} {phrase}".strip() for hair, (_, noun, phrase) in v.HAIR.items()})
+    typer.echo(f"Skin: {', '.join(v.SKINS)}. Glasses: with or without.")

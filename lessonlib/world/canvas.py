@@ -16,6 +16,8 @@ STUFF: tuple[str, ...] = (
     "column", "curtain", "rock", "furniture",
 )  # fmt: skip
 CLASSES: tuple[str, ...] = (*STUFF, "person", *OBJECTS)
+# "cloud" is both: painted into a sky it is stuff, asked for by name it is an object
+STUFF_INDEX: dict[str, int] = {name: index for index, name in enumerate(STUFF)}
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 
 Color = tuple[float, float, float]
@@ -59,7 +61,7 @@ class Canvas:
         at = np.linspace(0, 1, len(palette))
         colors = np.stack([np.interp(shade, at, palette[:, c]) for c in range(3)], axis=1)
         self.color[first:last] = colors[:, None].astype(np.uint8)
-        self.classes[first:last] = CLASS_INDEX[stuff]
+        self.classes[first:last] = STUFF_INDEX[stuff]
         self.depth[first:last] = np.interp(t, (0, 1), depth)[:, None]
 
     def _pixels(self, points: Sequence[Point]) -> np.ndarray:
@@ -70,7 +72,7 @@ class Canvas:
         """A filled polygon."""
         corners = [self._pixels(points)]
         cv2.fillPoly(self.color, corners, color, cv2.LINE_AA, _SHIFT)
-        cv2.fillPoly(self.classes, corners, CLASS_INDEX[stuff], cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.classes, corners, STUFF_INDEX[stuff], cv2.LINE_8, _SHIFT)
         cv2.fillPoly(self.depth, corners, depth, cv2.LINE_8, _SHIFT)
 
     def rectangle(self, x0: float, y0: float, x1: float, y1: float, color: Color, stuff: str, depth: float) -> None:
@@ -84,7 +86,7 @@ class Canvas:
         center = (round(x * self.width * _ONE), round(y * self.height * _ONE))
         axes = (round(rx * self.side * _ONE), round(ry * self.side * _ONE))
         cv2.ellipse(self.color, center, axes, 0, 0, 360, color, -1, cv2.LINE_AA, _SHIFT)
-        cv2.ellipse(self.classes, center, axes, 0, 0, 360, CLASS_INDEX[stuff], -1, cv2.LINE_8, _SHIFT)
+        cv2.ellipse(self.classes, center, axes, 0, 0, 360, STUFF_INDEX[stuff], -1, cv2.LINE_8, _SHIFT)
         cv2.ellipse(self.depth, center, axes, 0, 0, 360, depth, -1, cv2.LINE_8, _SHIFT)
 
     def line(self, points: Sequence[Point], color: Color, thickness: float) -> None:

@@ -17,7 +17,7 @@ from lessonlib.world import styles
 from lessonlib.world.atlas import ART_SET, CELL, half_sprite, sprite
 from lessonlib.world.backgrounds import PAINTERS, PAPER, WARM_WHITE
 from lessonlib.world.canvas import CLASS_INDEX, STUFF, Canvas
-from lessonlib.world.people import PATCH, draw, keypoints
+from lessonlib.world.people import draw, keypoints
 from lessonlib.world.scene import Person, Scene, Thing
 
 SIZE = 128
