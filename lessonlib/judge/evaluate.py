@@ -67,7 +67,7 @@ def dense_errors(truth: Rendered, verdict: Verdict) -> dict[str, float]:
         return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA)
 
     normals = cells(truth.normals)
-    classes = cv2.resize(truth.classes, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    classes = cv2.resize(truth.classes, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
     errors = {
         "depth_rmse": depth_rmse(verdict.depth, cells(truth.depth)),
         "normal_angle": normal_angle(

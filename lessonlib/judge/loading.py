@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def as_pictures(images: Any) -> list[np.ndarray]:
     """Anything a pipeline returns as a list of uint8 RGB arrays [H, W, 3]."""
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
         images = [images]
-    if not isinstance(images, Sequence | np.ndarray | Iterable):
+    if not isinstance(images, Iterable):
         raise LessonError(f"The judge needs pictures (PIL or arrays [H, W, 3]), not {type(images).__name__}.")
     return [_as_picture(image, index) for index, image in enumerate(images)]
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lessonlib.judge.loading import save_judge
 from lessonlib.judge.network import QUESTIONS, SIZE, STRIDE, JudgeNetwork
-from lessonlib.world.canvas import STUFF
 from lessonlib.world.render import Rendered, render
 from lessonlib.world.scene import Kind, sample
 from lessonlib.world.vocabulary import COLORS
@@ -33,7 +32,6 @@ HARDLY = 0.3  # less than this share of an object left in a cut: neither there n
 _PRESENCE = {name: index for index, name in enumerate(QUESTIONS["presence"])}
 _COLOR = {name: index for index, name in enumerate(COLORS)}
 _ONE_OF = tuple(question for question in QUESTIONS if question != "presence")
-_CLOUDS = STUFF.index("cloud")  # an object has this name too: a background's clouds are not that object
 _NOTHING = -100  # what cross_entropy ignores
 
 
@@ -84,11 +82,10 @@ def _example(rng: np.random.Generator, height: int, width: int) -> dict[str, np.
     drawn = render(sample(rng, kind), height + margin, width + margin)
     top, left = (int(rng.integers(margin + 1)) for _ in range(2)) if cropped else (0, 0)
     window = (slice(top, top + height), slice(left, left + width))
-    classes, instances = drawn.classes[window].astype(np.int64), drawn.instances[window]
-    classes[(instances == 0) & (classes >= len(STUFF))] = _CLOUDS
+    instances = drawn.instances[window]
     return {
         "image": roughen(rng, drawn.image[window]),
-        "classes": classes,
+        "classes": drawn.classes[window].astype(np.int64),
         "colors": _colors(drawn)[instances],
         "depth": _cell_mean(drawn.depth[window]),
         "normals": _cell_mean(drawn.normals[window]).transpose(2, 0, 1),
