@@ -200,7 +200,39 @@ _RELATIONS: dict[str, tuple[str, bool]] = {
 _MORE_COLORS = {"violet": "purple", "scarlet": "red", "crimson": "red"}
 _ARTICLES = frozenset(("a", "an", "the"))
 _GLUE = frozenset(
-    ["of", "with", "in", "on", "at", "to", "is", "are", "and", "as", "from", "by", "for", "its", "his", "her", "their", "that", "this", "it", "there", "picture", "pictures", "image", "drawing", "scene", "showing", "style", "background", "skin", "hair"]
+    [
+        "of",
+        "with",
+        "in",
+        "on",
+        "at",
+        "to",
+        "is",
+        "are",
+        "and",
+        "as",
+        "from",
+        "by",
+        "for",
+        "its",
+        "his",
+        "her",
+        "their",
+        "that",
+        "this",
+        "it",
+        "there",
+        "picture",
+        "pictures",
+        "image",
+        "drawing",
+        "scene",
+        "showing",
+        "style",
+        "background",
+        "skin",
+        "hair",
+    ]
 )
 _OTHER = ("comic book",)  # phrases whose words would be taken for objects
 

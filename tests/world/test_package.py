@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -44,7 +45,9 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_a_sheet_and_the_truth_are_written(tmp_path):
     sheet, truth = tmp_path / "sheet.png", tmp_path / "truth.png"
-    done = runner.invoke(app, ["world", "sheet", str(sheet), "--n", "7", "--style", "ink", "--kind", "person"])
+    done = runner.invoke(
+        app, ["world", "sheet", str(sheet), "--n", "7", "--style", "ink", "--kind", "person"]
+    )
     assert done.exit_code == 0, done.output
     done = runner.invoke(app, ["world", "truth", str(truth), "--prompt", "a cat wearing a hat"])
     assert done.exit_code == 0, done.output
@@ -73,3 +76,12 @@ def test_mistakes_are_one_sentence(arguments, says, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert says in done.output.replace("\n", " ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_documentation_lists_the_vocabulary():
+    done = runner.invoke(app, ["world", "words"])
+    assert done.exit_code == 0
+    page = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
+    assert page.split("<!-- words -->\n")[1].split("\n<!-- /words -->")[0] == done.output.strip()
+    for name in ("sheet", "lesson", "truth"):
+        assert (Path(__file__).parents[2] / "docs" / "images" / f"world-{name}.png").stat().st_size < 400_000

@@ -102,7 +102,9 @@ def test_the_plain_caption_says_all_of_a_person(scenes):
     for scene in scenes:
         if scene.person:
             said = parse(caption(scene)).said.person
-            assert said and said.hair == scene.person.identity.hair and said.skin == scene.person.identity.skin
+            assert (
+                said and said.hair == scene.person.identity.hair and said.skin == scene.person.identity.skin
+            )
 
 
 def test_what_is_read_is_drawn(scenes):

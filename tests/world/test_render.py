@@ -221,7 +221,9 @@ def test_poses_outfits_styles_and_backgrounds_all_differ():
         return render(scene, 64, 64).image.tobytes()
 
     assert len({picture(Scene("white", "3d", person=person(pose=pose))) for pose in POSES}) == len(POSES)
-    assert len({picture(Scene("white", "3d", person=person(outfit=outfit))) for outfit in OUTFITS}) == len(OUTFITS)
+    assert len({picture(Scene("white", "3d", person=person(outfit=outfit))) for outfit in OUTFITS}) == len(
+        OUTFITS
+    )
     assert len({picture(Scene("beach", style)) for style in STYLES}) == len(STYLES)
     assert len({picture(Scene(background, "3d")) for background in BACKGROUNDS}) == len(BACKGROUNDS)
 

@@ -88,7 +88,9 @@ def test_the_held_out_list_is_its_rule():
 @pytest.mark.parametrize("kind", [None, "single", "pair"])
 def test_held_out_combinations_are_never_seen(kind):
     seeds = range(1500)
-    assert any(is_held_out(sample(seed, kind, split="all")) for seed in seeds)  # or the next line says nothing
+    assert any(
+        is_held_out(sample(seed, kind, split="all")) for seed in seeds
+    )  # or the next line says nothing
     assert not any(is_held_out(sample(seed, kind)) for seed in seeds)
 
 
