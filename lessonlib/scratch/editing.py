@@ -13,8 +13,7 @@ from torch import Tensor
 from lessonlib.errors import LessonError
 from lessonlib.scratch.schedule import add_noise
 
-# ---------------------------------------------------------------------------------------------------
-# inpainting
+# -------- inpainting
 
 
 def binarize_mask(mask: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -96,8 +95,7 @@ def overlay(
     return torch.lerp(original, repainted, mask)
 
 
-# --------------------------------------------------------------------------------------------------
-# outpainting
+# -------- outpainting
 
 
 def outpaint_canvas(
@@ -128,8 +126,7 @@ def centred(inner: int, outer: int) -> int:
     return (outer - inner) // 2
 
 
-# -------- image to
-# image
+# -------- image to image
 
 
 def img2img_timesteps(timesteps: Float[Tensor, "steps"] | Tensor, strength: float) -> Tensor:

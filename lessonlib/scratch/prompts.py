@@ -59,8 +59,7 @@ class WeightedTokens:
     spans: tuple[tuple[float, int, int], ...]  # (weight, first token, one past the last)
 
 
-# ------------------------------------------------------------------------------------------------------
-# compel
+# -------- compel
 
 
 def parse_compel(prompt: str) -> list[Fragment]:
@@ -71,7 +70,7 @@ def parse_compel(prompt: str) -> list[Fragment]:
 
     Raises:
         LessonError: the prompt holds one of compel's operators (`.blend()`, `.and()`, `.swap()`, `.attend()`,
-        `withLora()`).
+        `withLora()`), or nests hundreds of groups.
     """
     operator = _COMPEL_OPERATOR.search(prompt)
     if operator:
@@ -79,7 +78,10 @@ def parse_compel(prompt: str) -> list[Fragment]:
             f"{operator[0]}...) is an operator of compel, not a weight: use lessonlib.scratch.blending for "
             "blends and conjunctions, or the compel library."
         )
-    return _fused(_CompelParser(re.sub(r",(\S)", r", \1", prompt)).prompt())
+    try:
+        return _fused(_CompelParser(re.sub(r",(\S)", r", \1", prompt)).prompt())
+    except RecursionError:
+        raise LessonError("The prompt nests hundreds of parentheses: take most of them out.") from None
 
 
 def compel_embeds(
@@ -118,6 +120,8 @@ _SPACE = re.compile(r"\s*")
 _SYNTAX = r'()",.+\-='
 # a run of plain or escaped characters; + and - belong to a word only when more of it follows
 _WORD = re.compile(rf"(?:\\[{_SYNTAX}]|[-+](?![\s{_SYNTAX}]|\Z)|[^\s{_SYNTAX}])+")
+_FREE = re.compile(r"\S+")
+_PUNCTUATION = re.compile(r"[,.]")
 _SIGNS = re.compile(r"\++|-+")
 _SIGNS_OR_NUMBER = re.compile(r"\++|-+|\d+\.\d*|\.\d+|\d+")
 _QUOTED = re.compile(r'"((?:\\"|[^"\n\r])*)"')
@@ -135,7 +139,7 @@ class _CompelParser:
         while self._skip_space() < len(self.text):
             found = self._word_with_signs() or self._group()
             if found is None:
-                free = re.compile(r"\S+").match(self.text, self.at)
+                free = _FREE.match(self.text, self.at)
                 assert free is not None
                 self.at = free.end()
                 found = [Fragment(_plain(free[0]))]
@@ -195,7 +199,7 @@ class _CompelParser:
             self._skip_space()
             found = self._word_with_signs() or self._group()
             if found is None:
-                word = _WORD.match(self.text, self.at) or re.compile(r"[,.]").match(self.text, self.at)
+                word = _WORD.match(self.text, self.at) or _PUNCTUATION.match(self.text, self.at)
                 if word is None:
                     return fragments
                 self.at = word.end()
@@ -225,8 +229,7 @@ def _fused(fragments: Sequence[Fragment]) -> list[Fragment]:
     return fused or [Fragment("")]
 
 
-# -------------------------------------------------------------------------------------------------------
-# A1111
+# -------- A1111
 
 
 def parse_a1111(prompt: str) -> list[Fragment]:
@@ -295,8 +298,7 @@ _A1111_TOKEN = re.compile(
 _A1111_MARK = re.compile(r"(?<!\\)(?:\([^()]*:\s*[+-]?[\d.]+\s*\)|\(\([^()]*\)\)(?![-+\d])|\[[^\[\]]*\])")
 
 
-# --------------------------------------------------------------------------------------------------------
-# both
+# -------- both
 
 
 def weighted_tokens(fragments: Sequence[Fragment], tokenizer: PromptTokenizer) -> WeightedTokens:

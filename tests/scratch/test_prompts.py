@@ -163,8 +163,12 @@ def test_operators_are_refused(prompt):
         parse_compel(prompt)
 
 
-# -------- compel's
-# numbers
+def test_hundreds_of_parentheses_are_refused():
+    with pytest.raises(LessonError, match="parentheses"):
+        parse_compel("(" * 2000 + "x")
+
+
+# -------- compel's numbers
 
 
 @pytest.mark.parametrize(
@@ -299,8 +303,7 @@ def test_marks_of_a1111_are_found_where_compel_would_miss_them():
     assert a1111_marks("a (red)1.5 ((blue))++ ball, 16:9 \\[x\\]") == []
 
 
-# --------------------------------------------------------------------------------------------------------
-# both
+# -------- both
 
 
 def test_tokens_are_framed_and_cut(ours):
