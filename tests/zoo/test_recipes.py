@@ -1,0 +1,77 @@
+"""What the recipes promise of their parts, on untrained weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from lessonlib.errors import LessonError
+from lessonlib.world.scene import sample
+from lessonlib.zoo.latents import scene
+from lessonlib.zoo.recipes import RECIPES, recipe, sd15, text, vae
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    torch.manual_seed(0)
+    return vae.build().eval()
+
+
+def test_every_recipe_can_run_and_ship():
+    for name in RECIPES:
+        assert callable(recipe(name).run)
+        assert callable(recipe(name).ship)
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(LessonError, match="'sd16'"):
+        recipe("sd16")
+
+
+def test_the_vae_is_f8_with_four_channels(untrained):
+    latents = untrained.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mean
+    assert latents.shape == (1, 4, 16, 16)
+    assert untrained.decode(latents).sample.shape == (1, 3, 128, 128)
+
+
+@torch.no_grad()
+def test_standardising_changes_the_latents_and_no_picture(untrained):
+    pixels = vae.pixels([scene(k) for k in range(50)])
+    before = untrained.decode(untrained.encode(pixels[:4]).latent_dist.mode()).sample
+    vae.standardise(untrained, count=50)
+    latents = untrained.encode(pixels).latent_dist.mean * untrained.config.scaling_factor
+    torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+    after = untrained.decode(untrained.encode(pixels[:4]).latent_dist.mode()).sample
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
+
+
+def test_crops_are_pieces_of_pictures():
+    crops = vae.crops(np.random.default_rng(0), 8)
+    assert crops.shape == (8, 3, vae.CROP, vae.CROP)
+    assert crops.min() >= -1
+    assert crops.max() <= 1
+
+
+def test_facts_answer_every_question_within_its_range():
+    for seed in range(200):
+        answers = text.facts(sample(seed, split="all"))
+        assert len(answers) == len(text.QUESTIONS)
+        assert all(0 <= a < n for a, n in zip(answers, text.QUESTIONS.values(), strict=True))
+
+
+def test_the_unet_has_about_five_million_parameters():
+    with torch.device("meta"):
+        count = sum(p.numel() for p in sd15.build().parameters())
+    assert 4e6 < count < 6e6
+
+
+def test_min_snr_weights_are_one_where_snr_is_small_and_shrink_where_it_is_large():
+    alphas_cumprod = torch.tensor([0.99, 5 / 6, 0.5, 0.01])
+    weight = sd15.min_snr_weight(alphas_cumprod, torch.arange(4))
+    torch.testing.assert_close(weight, torch.tensor([5 * 0.01 / 0.99, 1.0, 1.0, 1.0]))
+
+
+def test_training_scenes_are_never_held_out():
+    from lessonlib.world.scene import is_held_out
+
+    assert not any(is_held_out(scene(k)) for k in range(500))

@@ -1,0 +1,68 @@
+"""A run that is stopped and started again is the run that was never stopped."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from lessonlib.errors import LessonError
+from lessonlib.zoo.training import Network, Plan, train
+
+PLAN = Plan(steps=50, batch=4, learning_rate=1e-2, seed=3, warmup=5)
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    return Network(line=nn.Linear(3, 1))
+
+
+def loss(network, step):
+    x = torch.randn(PLAN.batch, 3, generator=step.torch)
+    slope = torch.tensor([1.0, -2.0, 0.5]) + torch.from_numpy(step.numpy.normal(0, 0.01, 3)).float()
+    error = network.parts["line"](x).squeeze(1) - x @ slope
+    return {"loss": error.square().mean()}
+
+
+def interrupted_after(count):
+    def interrupting(network, step):
+        if step.index == count:
+            raise KeyboardInterrupt
+        return loss(network, step)
+
+    return interrupting
+
+
+def curve(folder):
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows]
+
+
+def test_a_resumed_run_ends_with_the_same_weights_and_curve(tmp_path):
+    whole = train("line", network(), loss, PLAN, runs=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("line", network(), interrupted_after(17), PLAN, runs=tmp_path / "cut")
+    resumed = train("line", network(), loss, PLAN, runs=tmp_path / "cut")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert curve(tmp_path / "whole/line") == curve(tmp_path / "cut/line")
+
+
+def test_training_learns(tmp_path):
+    train("line", network(), loss, Plan(**{**vars(PLAN), "steps": 200}), runs=tmp_path)
+    losses = [value for _, value in curve(tmp_path / "line")]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_a_run_with_another_plan_is_refused_and_left_alone(tmp_path):
+    train("line", network(), loss, PLAN, runs=tmp_path)
+    before = (tmp_path / "line/plan.json").read_text()
+    with pytest.raises(LessonError, match="another plan .*learning_rate"):
+        train("line", network(), loss, Plan(**{**vars(PLAN), "learning_rate": 1.0}), runs=tmp_path)
+    assert (tmp_path / "line/plan.json").read_text() == before
+
+
+def test_a_finished_run_does_not_train_again(tmp_path):
+    train("line", network(), loss, PLAN, runs=tmp_path)
+    again = train("line", network(), interrupted_after(0), PLAN, runs=tmp_path)
+    assert all(torch.isfinite(p).all() for p in again.parameters())
