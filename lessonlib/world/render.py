@@ -131,7 +131,7 @@ def _backdrop(scene: Scene, height: int, width: int) -> Canvas:
     if scene.style == "soft":
         canvas.color = styles.pastel(canvas.color)
     elif scene.style == "ink":
-        canvas.color = styles.pen_and_paper(canvas.color, PAPER.get(scene.background, WARM_WHITE))
+        canvas.color = styles.ink_wash(canvas.color, PAPER.get(scene.background, WARM_WHITE))
     return canvas
 
 

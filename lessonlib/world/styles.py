@@ -14,23 +14,15 @@ def pastel(image: np.ndarray) -> np.ndarray:
     return cv2.addWeighted(blurred, 0.62, np.full_like(image, 255), 0.38, 0)
 
 
-def pen_and_paper(image: np.ndarray, paper: tuple[float, float, float]) -> np.ndarray:
-    """Ink style's background: contours in ink, and hatching where it is dark, on paper of the given colour."""
+def ink_wash(image: np.ndarray, paper: tuple[float, float, float]) -> np.ndarray:
+    """Ink style's background: contours in ink, and two tones of diluted ink where it is dark, on coloured paper."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     smooth = cv2.GaussianBlur(gray, (0, 0), 0.8)
     steep = cv2.morphologyEx(smooth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     contour = np.clip(steep.astype(np.int16) * 5 - 60, 0, 200)
-    hatch = _hatching(*gray.shape)
-    shade = np.where(gray < 70, hatch[0] | hatch[1], np.where(gray < 125, hatch[0], False)) * 96
-    ink = np.minimum(np.maximum(contour, shade), 200).astype(np.float32)[..., None] / 255
+    wash = np.where(smooth < 70, 84, np.where(smooth < 125, 42, 0))
+    ink = np.maximum(contour, wash).astype(np.float32)[..., None] / 255
     return ((1 - ink) * np.asarray(paper, np.float32)).astype(np.uint8)
-
-
-@functools.cache
-def _hatching(height: int, width: int) -> np.ndarray:
-    """Two directions of pen strokes, bool [2, H, W]."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([(x + y) % 6 < 1, (x - y) % 6 < 1])
 
 
 def oil(image: np.ndarray) -> np.ndarray:
