@@ -272,7 +272,7 @@ def _phrases() -> Iterator[tuple[str, str, str]]:
         yield from ((way.split(" ", 1)[1], "outfit", outfit) for way in ways)
     for pose, ways in POSES.items():  # "with arms raised" -> "arms raised"
         yield from ((way.removeprefix("with "), "pose", pose) for way in ways)
-    for hair, (_, noun, phrase) in HAIR.items():
+    for hair, (_, _, phrase) in HAIR.items():
         yield from (
             (way, "hair", hair) for way in (phrase.removeprefix("with "), *_MORE_HAIR.get(hair, ())) if way
         )

@@ -30,7 +30,8 @@ def test_every_style_has_an_art_set():
 def test_every_object_has_a_sprite_of_its_own(art_set):
     sprites = {name: sprite(name, art_set) for name in OBJECTS}
     for name, cell in sprites.items():
-        assert cell.shape == (CELL, CELL, 4) and cell.dtype == np.uint8
+        assert cell.shape == (CELL, CELL, 4)
+        assert cell.dtype == np.uint8
         assert (cell[..., 3] > 127).mean() > 0.04, name
         assert (cell[..., :3] <= cell[..., 3:]).all(), name  # premultiplied
         rim = np.concatenate([cell[:2].reshape(-1, 4), cell[-2:].reshape(-1, 4), cell[:, :2].reshape(-1, 4)])
@@ -66,7 +67,8 @@ def test_the_licences_are_shipped():
     licences = DATA / "LICENSES"
     assert "Copyright (c) Microsoft Corporation" in (licences / "fluent-emoji-MIT.txt").read_text()
     apache = (licences / "noto-emoji-Apache-2.0.txt").read_text()
-    assert "Copyright 2013 Google, Inc." in apache and "END OF TERMS AND CONDITIONS" in apache
+    assert "Copyright 2013 Google, Inc." in apache
+    assert "END OF TERMS AND CONDITIONS" in apache
     notice = (licences / "NOTICE.md").read_text()
     for art_set in ART_SETS:
         assert f"atlas-{art_set}.webp" in notice

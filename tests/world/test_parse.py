@@ -37,7 +37,9 @@ class Recorder(_Chance):
     def one_of(self, ways: tuple[str, ...]) -> str:
         for kind, tables in TABLES.items():
             for table in tables:
-                self.said |= {kind: value for value, listed in table.items() if listed is ways}
+                for value, listed in table.items():
+                    if listed is ways:
+                        self.said[kind] = value
         return super().one_of(ways)
 
 
@@ -102,9 +104,9 @@ def test_the_plain_caption_says_all_of_a_person(scenes):
     for scene in scenes:
         if scene.person:
             said = parse(caption(scene)).said.person
-            assert (
-                said and said.hair == scene.person.identity.hair and said.skin == scene.person.identity.skin
-            )
+            assert said
+            assert said.hair == scene.person.identity.hair
+            assert said.skin == scene.person.identity.skin
 
 
 def test_what_is_read_is_drawn(scenes):

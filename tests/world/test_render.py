@@ -23,13 +23,17 @@ def centroid(mask: np.ndarray) -> tuple[float, float]:
 
 def test_shapes_types_and_ranges(drawn):
     for r in drawn:
-        assert r.image.shape == (128, 128, 3) and r.image.dtype == np.uint8
+        assert r.image.shape == (128, 128, 3)
+        assert r.image.dtype == np.uint8
         for array, kind in ((r.classes, np.uint8), (r.instances, np.uint8), (r.depth, np.float32)):
-            assert array.shape == (128, 128) and array.dtype == kind
-        assert 0 <= r.depth.min() and r.depth.max() <= 1
+            assert array.shape == (128, 128)
+            assert array.dtype == kind
+        assert r.depth.min() >= 0
+        assert r.depth.max() <= 1
         assert np.abs(np.linalg.norm(r.normals, axis=2) - 1).max() < 1e-5
         assert (r.normals[..., 2] > 0).all()  # what is seen faces the camera
-        assert set(np.unique(r.edges)) <= {0, 255} and set(np.unique(r.outlines)) <= {0, 255}
+        assert set(np.unique(r.edges)) <= {0, 255}
+        assert set(np.unique(r.outlines)) <= {0, 255}
 
 
 def test_boxes_enclose_masks_tightly(drawn):
@@ -80,8 +84,10 @@ def test_normals_point_away_from_the_middle():
     r = render(parse("a basketball in the middle, 3d style").scene)
     x0, y0, x1, y1 = r.boxes[0]
     middle_x, middle_y = (x0 + x1) // 2, (y0 + y1) // 2
-    assert r.normals[middle_y, x0 + 3, 0] < -0.3 and r.normals[middle_y, x1 - 4, 0] > 0.3
-    assert r.normals[y0 + 3, middle_x, 1] > 0.3 and r.normals[y1 - 4, middle_x, 1] < -0.3
+    assert r.normals[middle_y, x0 + 3, 0] < -0.3
+    assert r.normals[middle_y, x1 - 4, 0] > 0.3
+    assert r.normals[y0 + 3, middle_x, 1] > 0.3
+    assert r.normals[y1 - 4, middle_x, 1] < -0.3
     assert r.normals[middle_y, middle_x, 2] > 0.9
     assert r.normals[127, 2, 1] > 0.9  # the floor looks up
 
@@ -99,13 +105,15 @@ def test_relations_are_visible(drawn):
             case "to the right of":
                 assert ax > bx + 20
             case "next to":
-                assert abs(ax - bx) > 20 and abs(ay - by) < 30
+                assert abs(ax - bx) > 20
+                assert abs(ay - by) < 30
             case "above":
                 assert ay < by - 20
             case "in front of":
                 assert r.plane_depth[r.mask(0)].max() < r.plane_depth[r.mask(1)].min()
             case "wearing":
-                assert ay < by - 15 and abs(ax - bx) < 15
+                assert ay < by - 15
+                assert abs(ax - bx) < 15
                 assert r.plane_depth[r.mask(0)].max() < r.plane_depth[r.mask(1)].min()
     assert len(seen) == 6
 
@@ -136,7 +144,8 @@ def test_hats_sit_on_every_head(hat):
             touching = cv2.dilate(r.mask(0).astype(np.uint8), np.ones((5, 5))).astype(bool) & r.mask(1)
             assert touching.any(), (wearer, style)
             assert box[0] < (hat_box[0] + hat_box[2]) / 2 < box[2]
-            assert hat_box[1] < box[1] + 2 and hat_box[3] < (box[1] + box[3]) / 2 + 6
+            assert hat_box[1] < box[1] + 2
+            assert hat_box[3] < (box[1] + box[3]) / 2 + 6
 
 
 def test_places_are_where_they_say(drawn):
@@ -235,7 +244,8 @@ def test_other_sizes(height, width):
         assert r.image.shape == (height, width, 3)
         assert r.depth.shape == r.edges.shape == r.outlines.shape == (height, width)
         for box in filter(None, r.boxes):
-            assert 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height
+            assert 0 <= box[0] < box[2] <= width
+            assert 0 <= box[1] < box[3] <= height
 
 
 def test_a_larger_picture_shows_the_same_scene():
@@ -258,7 +268,9 @@ def test_every_pixel_of_a_background_is_something(drawn):
         assert r.classes.max() < len(CLASSES)
     empty = render(Scene("beach", "3d"))
     assert {CLASSES[c] for c in np.unique(empty.classes)} >= {"sky", "water", "ground"}
-    assert empty.boxes == () and empty.keypoints is None and not empty.instances.any()
+    assert empty.boxes == ()
+    assert empty.keypoints is None
+    assert not empty.instances.any()
     assert CLASS_INDEX["person"] == len(STUFF)
 
 
