@@ -26,7 +26,7 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0)
-    p = successes / n
+    p = float(successes / n)
     # (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)
     center = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)

@@ -27,7 +27,7 @@ def is_at(place: str, box: Box, width: int, height: int) -> bool:
     """Whether the box's centre is at the picture's "left", "right", "top", "bottom" or in its "middle"."""
     dx, dy = (centre(box) - (width / 2, height / 2)) / side(box)
     if place == "middle":  # the world's middle is a little low, where things stand
-        return abs(dx) <= 2.5 * OFFSET and abs(dy) <= 2.5 * OFFSET
+        return bool(abs(dx) <= 2.5 * OFFSET and abs(dy) <= 2.5 * OFFSET)
     along, across = (dx, dy) if place in ("left", "right") else (dy, dx)
     toward = -along if place in ("left", "top") else along
     return bool(toward > OFFSET and toward > abs(across) - OFFSET)

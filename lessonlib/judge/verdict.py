@@ -177,7 +177,8 @@ def _locate(
 
 def _extent(profile: np.ndarray) -> tuple[float, float]:
     """Where a row of cells begins and ends to be full: a cell's share is how much of it is covered."""
-    full = np.flatnonzero(profile >= min(0.5, profile.max()))
+    profile = profile / profile.max()  # some cell is full, however unsure the judge is
+    full = np.flatnonzero(profile >= 0.5)
     first, last = int(full[0]), int(full[-1])
     before = profile[first - 1] if first > 0 else 0.0
     after = profile[last + 1] if last + 1 < len(profile) else 0.0
