@@ -32,6 +32,7 @@ types: .venv/test.stamp
 	$(BIN)/basedpyright
 
 exercises: .venv/test.stamp
+	$(BIN)/lesson exercises build --check
 	$(BIN)/lesson exercises check
 
 # Two workers of one thread each (tests/conftest.py): two cores, and no test waits for another's threads.
@@ -39,6 +40,7 @@ unit: .venv/test.stamp
 	$(BIN)/pytest -n 2 --dist loadfile
 
 notebooks: export HF_HUB_OFFLINE = 1
+notebooks: export LESSON_STATE = build/notebook-state
 notebooks: .venv/test.stamp
 	$(BIN)/pytest --nbval-lax notebooks
 

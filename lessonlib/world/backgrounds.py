@@ -24,18 +24,26 @@ def _ridge(rng: np.random.Generator, base: float, height: float, peaks: int) -> 
     xs[1:-1] += rng.uniform(-0.25, 0.25, len(xs) - 2) / (2 * peaks)
     tall = np.where(np.arange(len(xs)) % 2, rng.uniform(0.65, 1.0, len(xs)), rng.uniform(0.15, 0.4, len(xs)))
     ys = base - height * tall
-    return [(-0.05, base + 0.02), *[(float(x), float(y)) for x, y in zip(xs, ys, strict=True)], (1.05, base + 0.02)]
+    return [
+        (-0.05, base + 0.02),
+        *[(float(x), float(y)) for x, y in zip(xs, ys, strict=True)],
+        (1.05, base + 0.02),
+    ]
 
 
 def _wave(rng: np.random.Generator, base: float, height: float, bumps: float) -> list[Point]:
     """A soft line of hills or dunes, closed along the bottom of the picture."""
     xs = np.linspace(0, 1, 25)
     phase = rng.uniform(0, 2 * np.pi, 2)
-    ys = base - height * (0.6 * np.sin(bumps * np.pi * xs + phase[0]) + 0.4 * np.sin(2.3 * bumps * xs + phase[1]))
+    ys = base - height * (
+        0.6 * np.sin(bumps * np.pi * xs + phase[0]) + 0.4 * np.sin(2.3 * bumps * xs + phase[1])
+    )
     return [(0, 1.02), *[(float(x), float(y)) for x, y in zip(xs, ys, strict=True)], (1, 1.02)]
 
 
-def _clouds(canvas: Canvas, rng: np.random.Generator, count: int, y: tuple[float, float], color: Color) -> None:
+def _clouds(
+    canvas: Canvas, rng: np.random.Generator, count: int, y: tuple[float, float], color: Color
+) -> None:
     for _ in range(count):
         cx, cy, size = rng.uniform(0.05, 0.95), rng.uniform(*y), rng.uniform(0.045, 0.08)
         for dx, dy, r in ((-1.1, 0.25, 0.7), (0.0, 0.0, 1.0), (1.1, 0.2, 0.75), (0.4, 0.35, 0.8)):
@@ -47,7 +55,12 @@ def _tree(canvas: Canvas, x: float, base: float, size: float, green: Color, dept
     for level, width in ((0.30, 0.34), (0.52, 0.27), (0.74, 0.19)):
         y = base - level * size
         tip = (x, y - 0.36 * size)
-        canvas.polygon([(x - width * size, y), tip, (x + width * size, y)], _shade(green, 0.85 + 0.3 * level), "plant", depth)
+        canvas.polygon(
+            [(x - width * size, y), tip, (x + width * size, y)],
+            _shade(green, 0.85 + 0.3 * level),
+            "plant",
+            depth,
+        )
 
 
 def meadow(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -57,7 +70,11 @@ def meadow(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.polygon(_wave(rng, horizon, 0.05, 2.0), (128, 196, 96), "ground", HORIZON)
     canvas.gradient(horizon + 0.08, 1, [(112, 190, 78), (72, 150, 58)], "ground", (HORIZON - 0.1, NEAR))
     xs, ys = rng.uniform(0, 1, 14), rng.uniform(horizon + 0.12, 1, 14)
-    for dots, color in ((slice(0, 5), (255, 240, 140)), (slice(5, 10), (255, 255, 255)), (slice(10, 14), (245, 150, 190))):
+    for dots, color in (
+        (slice(0, 5), (255, 240, 140)),
+        (slice(5, 10), (255, 255, 255)),
+        (slice(10, 14), (245, 150, 190)),
+    ):
         canvas.dots(xs[dots], ys[dots], color, 0.009)
 
 
@@ -131,7 +148,10 @@ def mountains(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.polygon(far, (96, 116, 152), "mountain", 0.93)
     for (lx, ly), (px, py), (rx, ry) in zip(far[1:-2], far[2:-1], far[3:], strict=True):
         if py < ly and py < ry:  # a peak wears snow on its upper third
-            left, right = (px + 0.3 * (lx - px), py + 0.3 * (ly - py)), (px + 0.3 * (rx - px), py + 0.3 * (ry - py))
+            left, right = (
+                (px + 0.3 * (lx - px), py + 0.3 * (ly - py)),
+                (px + 0.3 * (rx - px), py + 0.3 * (ry - py)),
+            )
             canvas.polygon([left, (px, py), right, (px, py + 0.05)], (248, 251, 255), "mountain", 0.93)
     canvas.gradient(base, 1, [(122, 178, 96), (78, 136, 70)], "ground", (0.88, NEAR))
     for x in rng.uniform(0, 1, 5):
@@ -153,7 +173,14 @@ def forest(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.gradient(0, base + 0.04, [(166, 214, 160), (214, 236, 190)], "sky")
     for row, (green, depth) in enumerate((((104, 164, 100), 0.93), ((66, 132, 74), 0.86))):
         for x in np.linspace(-0.02, 1.02, 7) + rng.uniform(-0.05, 0.05, 7):
-            _tree(canvas, float(x), base + 0.015 + 0.03 * row, float(rng.uniform(0.42, 0.62)) - 0.08 * row, green, depth)
+            _tree(
+                canvas,
+                float(x),
+                base + 0.015 + 0.03 * row,
+                float(rng.uniform(0.42, 0.62)) - 0.08 * row,
+                green,
+                depth,
+            )
     canvas.gradient(base + 0.035, 1, [(86, 144, 70), (48, 98, 50)], "ground", (0.82, NEAR))
     canvas.dots(rng.uniform(0, 1, 8), rng.uniform(base + 0.08, 1, 8), (130, 186, 92), 0.01)
 
@@ -167,7 +194,9 @@ def underwater(canvas: Canvas, rng: np.random.Generator) -> None:
         sway = np.linspace(0, 1, 7)
         points = [(float(x) + 0.018 * np.sin(6 * s), floor + 0.05 - stem * s) for s in sway]
         canvas.line(points, (38, 146, 104), 0.022)
-    for x, y, r in zip(rng.uniform(0, 1, 9), rng.uniform(0.05, 0.75, 9), rng.uniform(0.008, 0.02, 9), strict=True):
+    for x, y, r in zip(
+        rng.uniform(0, 1, 9), rng.uniform(0.05, 0.75, 9), rng.uniform(0.008, 0.02, 9), strict=True
+    ):
         canvas.ellipse(float(x), float(y), float(r), float(r), (176, 232, 244), "water", 0.9)
 
 
@@ -189,7 +218,15 @@ def room(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.rectangle(x + 0.02, 0.14, x + 0.24, 0.42, (150, 206, 240), "sky", 1.0)
     canvas.rectangle(x + 0.12, 0.14, x + 0.14, 0.42, (250, 250, 248), "wall", 0.8)
     canvas.rectangle(0.66, 0.18, 0.86, 0.4, (150, 100, 66), "furniture", 0.79)
-    canvas.rectangle(0.685, 0.205, 0.835, 0.375, ((226, 120, 96), (110, 160, 200), (240, 200, 110))[int(rng.integers(3))], "furniture", 0.79)
+    canvas.rectangle(
+        0.685,
+        0.205,
+        0.835,
+        0.375,
+        ((226, 120, 96), (110, 160, 200), (240, 200, 110))[int(rng.integers(3))],
+        "furniture",
+        0.79,
+    )
     canvas.rectangle(0, 0.68, 1, 0.71, (252, 246, 238), "wall", 0.79)
     canvas.gradient(0.71, 1, [(190, 134, 88), (160, 106, 66)], "floor", (0.78, NEAR))
     for row in range(4):
@@ -201,7 +238,9 @@ def street(canvas: Canvas, rng: np.random.Generator) -> None:
     x = -0.03
     while x < 1.0:
         width, top = rng.uniform(0.17, 0.26), rng.uniform(0.2, 0.42)
-        color: Color = ((216, 132, 104), (232, 196, 140), (150, 170, 190), (196, 150, 160))[int(rng.integers(4))]
+        color: Color = ((216, 132, 104), (232, 196, 140), (150, 170, 190), (196, 150, 160))[
+            int(rng.integers(4))
+        ]
         canvas.rectangle(x, top, x + width - 0.008, 0.72, color, "building", 0.85)
         for row in range(4):
             for column in range(3):
@@ -234,7 +273,15 @@ def ancient_rome(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.line([(x + 0.045, top + 0.08), (x + 0.045, 0.7)], _shade(marble, 0.82), 0.008)
         canvas.rectangle(x - 0.012, top + 0.06, x + 0.082, top + 0.085, _shade(marble, 0.94), "column", 0.8)
     for step in range(2):
-        canvas.rectangle(0.03 - 0.03 * step, 0.72 + 0.03 * step, 0.97 + 0.03 * step, 0.76 + 0.03 * step, _shade(marble, 0.9 - 0.08 * step), "building", 0.75)
+        canvas.rectangle(
+            0.03 - 0.03 * step,
+            0.72 + 0.03 * step,
+            0.97 + 0.03 * step,
+            0.76 + 0.03 * step,
+            _shade(marble, 0.9 - 0.08 * step),
+            "building",
+            0.75,
+        )
     canvas.gradient(0.79, 1, [(222, 196, 150), (196, 164, 116)], "ground", (0.7, NEAR))
 
 

@@ -47,7 +47,9 @@ def install_art(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise LessonError(f"npm could not install the art packages ({reason}): check the network and try again.")
+        raise LessonError(
+            f"npm could not install the art packages ({reason}): check the network and try again."
+        )
 
 
 def _svg(icons: dict, name: str) -> str:
@@ -130,7 +132,9 @@ def build(art: Path | None = None, out: Path | None = None) -> list[Path]:
     for style, (package, _) in PACKAGES.items():
         source = art / "node_modules" / package / "icons.json"
         if not source.is_file():
-            raise LessonError(f"{source} is missing: run `npm install {package}` in {art}, or leave out --art.")
+            raise LessonError(
+                f"{source} is missing: run `npm install {package}` in {art}, or leave out --art."
+            )
         try:
             sprites = _sprites(style, json.loads(source.read_text()))
         except (json.JSONDecodeError, KeyError) as error:
@@ -148,5 +152,7 @@ def build(art: Path | None = None, out: Path | None = None) -> list[Path]:
             Image.fromarray(sheet).save(temporary, quality=88, method=6)
         written.append(target)
     packages = {style: f"{name}@{version}" for style, (name, version) in PACKAGES.items()}
-    write_text(out / "atlas.json", json.dumps({"cell": CELL, "packages": packages, "names": names}, indent=1) + "\n")
+    write_text(
+        out / "atlas.json", json.dumps({"cell": CELL, "packages": packages, "names": names}, indent=1) + "\n"
+    )
     return [*written, out / "atlas.json"]

@@ -75,7 +75,9 @@ class Canvas:
         cv2.fillPoly(self.classes, corners, STUFF_INDEX[stuff], cv2.LINE_8, _SHIFT)
         cv2.fillPoly(self.depth, corners, depth, cv2.LINE_8, _SHIFT)
 
-    def rectangle(self, x0: float, y0: float, x1: float, y1: float, color: Color, stuff: str, depth: float) -> None:
+    def rectangle(
+        self, x0: float, y0: float, x1: float, y1: float, color: Color, stuff: str, depth: float
+    ) -> None:
         """An upright filled rectangle."""
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], color, stuff, depth)
 

@@ -60,7 +60,9 @@ def _person(person: Person, chance: _Chance) -> str:
             details.append(f"with {person.identity.skin} skin")
         if person.identity.glasses and chance.says(0.85):
             details.append("with glasses")
-        words += [details[0], *(detail.replace("with ", "and ", 1) for detail in details[1:])] if details else []
+        words += (
+            [details[0], *(detail.replace("with ", "and ", 1) for detail in details[1:])] if details else []
+        )
     if chance.says(0.9):
         words.append(chance.one_of(OUTFITS[person.outfit]))
     if chance.says(0.7):

@@ -114,7 +114,9 @@ class _Figure:
             lit = tuple(int(c + 0.22 * (255 - c)) for c in color)
             inner = np.asarray(points)
             center = inner.mean(axis=0) + (-0.02, -0.02)
-            core = [np.round((center + 0.45 * (inner - center)) * PATCH * 16).astype(np.int32).reshape(-1, 1, 2)]
+            core = [
+                np.round((center + 0.45 * (inner - center)) * PATCH * 16).astype(np.int32).reshape(-1, 1, 2)
+            ]
             cv2.fillPoly(self.color, core, lit, cv2.LINE_AA, 4)
 
     def dot(self, point: Sequence[float] | np.ndarray, radius: float, color: Color) -> None:
@@ -127,7 +129,12 @@ class _Figure:
     def paste(self, cell: np.ndarray, center: np.ndarray, side: float) -> None:
         """A premultiplied sprite over the figure."""
         scale = side * PATCH / CELL
-        matrix = np.array([[scale, 0, center[0] * PATCH - scale * CELL / 2], [0, scale, center[1] * PATCH - scale * CELL / 2]])
+        matrix = np.array(
+            [
+                [scale, 0, center[0] * PATCH - scale * CELL / 2],
+                [0, scale, center[1] * PATCH - scale * CELL / 2],
+            ]
+        )
         warped = cv2.warpAffine(cell, matrix, (PATCH, PATCH), flags=cv2.INTER_LINEAR)
         cover = 255 - warped[..., 3:].astype(np.uint16)
         self.color[:] = warped[..., :3] + ((self.color * cover + 127) // 255).astype(np.uint8)
@@ -169,7 +176,11 @@ def _suit(f: _Figure, p: np.ndarray, skin: Color) -> None:
     _trousers(f, p, (38, 44, 70), (22, 22, 28))
     f.fill(_torso(p), navy)
     f.fill([_at(p, -0.38, -0.02), _at(p, 0.38, -0.02), _at(p, 0, 0.56)], shirt, 0.008)
-    f.fill([_at(p, -0.1, 0.04), _at(p, 0.1, 0.04), _at(p, 0.13, 0.42), _at(p, 0, 0.54), _at(p, -0.13, 0.42)], tie, 0.006)
+    f.fill(
+        [_at(p, -0.1, 0.04), _at(p, 0.1, 0.04), _at(p, 0.13, 0.42), _at(p, 0, 0.54), _at(p, -0.13, 0.42)],
+        tie,
+        0.006,
+    )
     _sleeves(f, p, navy, skin)
 
 
@@ -184,7 +195,11 @@ def _superhero(f: _Figure, p: np.ndarray, skin: Color) -> None:
 
 
 def _cape(f: _Figure, p: np.ndarray) -> None:
-    f.fill([p[2] + (0.01, -0.01), p[5] + (-0.01, -0.01), p[5] + (0.09, 0.42), p[2] + (-0.09, 0.42)], (196, 24, 40), 0.03)
+    f.fill(
+        [p[2] + (0.01, -0.01), p[5] + (-0.01, -0.01), p[5] + (0.09, 0.42), p[2] + (-0.09, 0.42)],
+        (196, 24, 40),
+        0.03,
+    )
 
 
 def _toga(f: _Figure, p: np.ndarray, skin: Color) -> None:
@@ -229,7 +244,9 @@ def _space_suit(f: _Figure, p: np.ndarray, skin: Color) -> None:
     _trousers(f, p, white, gray, 0.084)
     f.fill(_torso(p, 0.012), white)
     _sleeves(f, p, white, gray, 0.074)
-    f.fill([_at(p, -0.5, 0.3), _at(p, 0.5, 0.3), _at(p, 0.5, 0.72), _at(p, -0.5, 0.72)], (86, 110, 160), 0.012)
+    f.fill(
+        [_at(p, -0.5, 0.3), _at(p, 0.5, 0.3), _at(p, 0.5, 0.72), _at(p, -0.5, 0.72)], (86, 110, 160), 0.012
+    )
     f.dot(_at(p, -0.22, 0.5), 0.017, (236, 66, 60))
     f.dot(_at(p, 0.22, 0.5), 0.017, (90, 214, 120))
 

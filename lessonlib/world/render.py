@@ -96,7 +96,14 @@ class Rendered:
         return self.instances == index + 1
 
 
-def _place(cell: np.ndarray, center: tuple[float, float], side: float, angle: float, flip: bool, shape: tuple[int, int]) -> np.ndarray:
+def _place(
+    cell: np.ndarray,
+    center: tuple[float, float],
+    side: float,
+    angle: float,
+    flip: bool,
+    shape: tuple[int, int],
+) -> np.ndarray:
     """Warp a square premultiplied sprite to `side` pixels around `center`; RGBA of the canvas's shape."""
     scale = side / cell.shape[0]
     turn = np.radians(angle)
@@ -105,7 +112,9 @@ def _place(cell: np.ndarray, center: tuple[float, float], side: float, angle: fl
     middle = (cell.shape[0] - 1) / 2
     linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
     offset = np.asarray(center) - 0.5 - linear @ (middle, middle)
-    return cv2.warpAffine(cell, np.column_stack([linear, offset]), (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(
+        cell, np.column_stack([linear, offset]), (shape[1], shape[0]), flags=cv2.INTER_LINEAR
+    )
 
 
 def _shadow(canvas: Canvas, x: float, bottom: float, width: float) -> None:
@@ -115,7 +124,9 @@ def _shadow(canvas: Canvas, x: float, bottom: float, width: float) -> None:
     if canvas.finish == "banded" or canvas.classes[floor, column] not in _FLAT:
         return
     rows, columns = np.ogrid[: canvas.height, : canvas.width]
-    distance = ((columns - x * canvas.width) / (0.55 * width)) ** 2 + ((rows - bottom * canvas.height) / (0.14 * width)) ** 2
+    distance = ((columns - x * canvas.width) / (0.55 * width)) ** 2 + (
+        (rows - bottom * canvas.height) / (0.14 * width)
+    ) ** 2
     dark = (1 - 0.34 * np.exp(-1.6 * distance)).astype(np.float32)[..., None]
     canvas.color[:] = (canvas.color * dark).astype(np.uint8)
 
@@ -173,7 +184,9 @@ def render(scene: Scene, height: int = SIZE, width: int = SIZE) -> Rendered:
         if art_set != "ink" and scene.relation != "wearing":
             _shadow(canvas, item.x, item.y + 0.49 * item.size * canvas.side / height, item.size * canvas.side)
         alpha = warped[..., 3:]
-        canvas.color[:] = cv2.add(warped[..., :3], cv2.multiply(canvas.color, cv2.merge([255 - alpha] * 3), scale=1 / 255))
+        canvas.color[:] = cv2.add(
+            warped[..., :3], cv2.multiply(canvas.color, cv2.merge([255 - alpha] * 3), scale=1 / 255)
+        )
         solid = alpha[..., 0] > 127
         canvas.classes[solid] = class_index
         instances[solid] = index + 1

@@ -161,8 +161,22 @@ def arrange_pair(rng: np.random.Generator, first: Thing, second: Thing, relation
     first_is_left = relation == "to the left of" or (relation == "next to" and rng.random() < 0.5)
     left_x, right_x = 0.27 + jitter(), 0.73 + jitter()
     return (
-        replace(first, x=left_x if first_is_left else right_x, y=base + jitter(), size=side, place=None, size_word=""),
-        replace(second, x=right_x if first_is_left else left_x, y=base + jitter(), size=side, place=None, size_word=""),
+        replace(
+            first,
+            x=left_x if first_is_left else right_x,
+            y=base + jitter(),
+            size=side,
+            place=None,
+            size_word="",
+        ),
+        replace(
+            second,
+            x=right_x if first_is_left else left_x,
+            y=base + jitter(),
+            size=side,
+            place=None,
+            size_word="",
+        ),
     )
 
 
@@ -173,7 +187,9 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     )
 
 
-def sample_person(rng: np.random.Generator, identity: Identity | None = None, place: str | None = None) -> Person:
+def sample_person(
+    rng: np.random.Generator, identity: Identity | None = None, place: str | None = None
+) -> Person:
     """A person with a random outfit and pose, nearly as tall as the picture."""
     x_range = _CENTRES[place][0] if place else (0.38, 0.62)
     return Person(

@@ -146,7 +146,11 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "snow": ("in the snow", "on a snowy field", "in winter"),
     "desert": ("in the desert", "in a sandy desert", "among the dunes"),
     "mountains": ("in the mountains", "in front of mountains", "below the mountains"),
-    "mountain sunset": ("at a sunset over mountains", "under a sunset over mountains", "at dusk in the mountains"),
+    "mountain sunset": (
+        "at a sunset over mountains",
+        "under a sunset over mountains",
+        "at dusk in the mountains",
+    ),
     "forest": ("in the forest", "in a green forest", "in the woods"),
     "underwater": ("under the sea", "underwater", "at the bottom of the sea"),
     "space": ("in space", "in outer space", "among the stars"),
@@ -233,7 +237,14 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "tiny"), "large": ("large", "big", "giant")}
 
-RELATIONS: tuple[str, ...] = ("next to", "to the left of", "to the right of", "above", "in front of", "wearing")
+RELATIONS: tuple[str, ...] = (
+    "next to",
+    "to the left of",
+    "to the right of",
+    "above",
+    "in front of",
+    "wearing",
+)
 HATS: tuple[str, ...] = ("top hat", "crown")
 HAT_WEARERS: tuple[str, ...] = (
     "cat", "dog", "lion", "tiger", "rabbit", "mouse", "fox", "bear", "panda", "koala", "frog", "cow", "pig", "monkey",

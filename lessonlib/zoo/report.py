@@ -215,8 +215,8 @@ def _markdown(rows: list[Row], sheets: list[Sheet]) -> str:
         "# The tiny zoo, measured",
         "",
         "Written by `lesson zoo report`. Every figure was measured on the shipped weights, after storage, with fixed seeds;",
-        "in brackets its 95 % interval. “seen” and “held-out” are single objects whose combination of object, background and",
-        "style was, or was never, in training. The judge's own rows are the ceilings.",
+        "beside it the 95 % interval. “seen” and “held-out” are single objects whose combination of object, background",
+        "and style was, or was never, in training. The judge's own rows are the ceilings.",
         "",
         f"sd15: {STEPS} DDIM steps, guidance {GUIDANCE:g}.",
         "",
@@ -230,9 +230,16 @@ def _markdown(rows: list[Row], sheets: list[Sheet]) -> str:
             else f"{_number(row.metric, row.bar)} {'reached' if row.reached else '**missed**'}"
         )
         low, high = _number(row.metric, row.low), _number(row.metric, row.high)
-        lines.append(
-            f"| {row.member} | {row.metric} | {row.split} | {_number(row.metric, row.value)} | {low} to {high} | {bar} | {row.n} |"
+        cells = (
+            row.member,
+            row.metric,
+            row.split,
+            _number(row.metric, row.value),
+            f"{low} to {high}",
+            bar,
+            row.n,
         )
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     lines += ["", "## Sizes", "", "| part | parameters | stored bytes |", "|---|---|---|"]
     for part in sorted(store.verify()):
         stored = sum(f.stat().st_size for f in (store.weights_root() / "parts" / part).iterdir())

@@ -57,7 +57,7 @@ def test_training_learns(tmp_path):
 def test_a_run_with_another_plan_is_refused_and_left_alone(tmp_path):
     train("line", network(), loss, PLAN, runs=tmp_path)
     before = (tmp_path / "line/plan.json").read_text()
-    with pytest.raises(LessonError, match="another plan .*learning_rate"):
+    with pytest.raises(LessonError, match=r"another plan .*learning_rate"):
         train("line", network(), loss, Plan(**{**vars(PLAN), "learning_rate": 1.0}), runs=tmp_path)
     assert (tmp_path / "line/plan.json").read_text() == before
 

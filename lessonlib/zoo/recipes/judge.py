@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lessonlib.judge.loading import save_judge
+import lessonlib.judge
+from lessonlib.files import write_bytes
+from lessonlib.judge.loading import CARD, WEIGHTS, save_judge
 from lessonlib.judge.network import QUESTIONS, SIZE, STRIDE, JudgeNetwork
 from lessonlib.world.render import Rendered, render
 from lessonlib.world.scene import Kind, sample
 from lessonlib.world.vocabulary import COLORS
-from lessonlib.zoo.training import Network, Plan, Step
+from lessonlib.zoo.training import Network, Plan, Step, train
 
 PLAN = Plan(steps=2400, batch=32, learning_rate=2e-3, seed=907_013, warmup=100, weight_decay=0.02, ema=False)
 
@@ -203,3 +205,17 @@ def finish(judge: JudgeNetwork, folder: str | os.PathLike[str] | None = None, ba
             rng = np.random.default_rng([PLAN.seed, PLAN.steps + index])
             judge(batch(rng, PLAN.batch)["image"])
     return save_judge(judge.eval(), folder)
+
+
+def run(runs: Path, minutes: float | None = None) -> Path:
+    """Train (or go on), and write `runs/judge/model`."""
+    trained = train("judge", Network(judge=build()), loss, PLAN, runs=runs, minutes=minutes)
+    judge: JudgeNetwork = trained.parts["judge"].to("cpu")  # type: ignore[assignment]
+    return finish(judge, runs / "judge/model")
+
+
+def ship(runs: Path) -> None:
+    """Store the trained judge in the package."""
+    target = Path(lessonlib.judge.__file__).parent
+    for name in (WEIGHTS, CARD):
+        write_bytes(target / name, (runs / "judge/model" / name).read_bytes())
