@@ -3,6 +3,10 @@
 Machines are noisy, so a single time means little; a ratio of two things that took turns means more. Nothing here is a test.
 """
 
+# diffusers' and transformers' annotations are narrower than what they accept and return:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+
 from __future__ import annotations
 
 import json

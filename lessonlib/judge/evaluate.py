@@ -78,7 +78,7 @@ def dense_errors(truth: Rendered, verdict: Verdict) -> dict[str, float]:
     if truth.keypoints is not None and truth.boxes[0] is not None:
         x0, y0, x1, y1 = truth.boxes[0]
         height, width = truth.classes.shape
-        visible = ((truth.keypoints >= 0) & (truth.keypoints < (width, height))).all(1)
+        visible = np.all((truth.keypoints >= 0) & (truth.keypoints < (width, height)), axis=1)
         found = verdict.person and verdict.person.keypoints
         errors["pck"] = pck(found, truth.keypoints, max(x1 - x0, y1 - y0), visible)
     return errors

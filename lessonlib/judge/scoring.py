@@ -137,8 +137,9 @@ def _things(verdict: Verdict, asked: Asked) -> Answers:
     }
     if asked.relation is not None:
         first, second = (*found, None)[:2]
-        both = first is not None and second is not None
-        answers["relation"] = both and holds(asked.relation, first.box, second.box)
+        answers["relation"] = (
+            first is not None and second is not None and holds(asked.relation, first.box, second.box)
+        )
     return answers
 
 

@@ -59,7 +59,8 @@ def smooth(image: UInt8[np.ndarray, "h w"], sigma: float) -> UInt8[np.ndarray, "
     for axis in (0, 1):
         length = blurred.shape[axis]
         padded = np.pad(blurred, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="reflect")
-        blurred = sum(w * np.take(padded, np.arange(i, i + length), axis) for i, w in enumerate(kernel))
+        shifted = [w * np.take(padded, np.arange(i, i + length), axis) for i, w in enumerate(kernel)]
+        blurred = np.sum(shifted, axis=0)
     return np.rint(blurred).astype(np.uint8)
 
 

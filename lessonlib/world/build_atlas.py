@@ -71,7 +71,7 @@ def _rasterize(svg: str) -> np.ndarray:
     big = 4 * CELL
     rendered = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=big, height=big))))
     rgba = rendered.convert("RGBA")
-    box = rgba.getchannel("A").point(lambda alpha: 255 if alpha > 24 else 0).getbbox()
+    box = rgba.getchannel("A").point([255 * (alpha > 24) for alpha in range(256)]).getbbox()
     inner = CELL - 2 * _MARGIN
     cut = rgba.crop(box)
     scale = inner / max(cut.size)

@@ -498,7 +498,7 @@ def _arranged(rng: np.random.Generator, things: tuple[Thing, ...], said: Asked) 
     """Two objects in their relation, made smaller or larger where the prompt says so."""
     side_by_side = said.relation in (None, "next to")
     relation = _relation_of_places(said.things) if side_by_side else str(said.relation)
-    first, second = arrange_pair(rng, *things, relation)
+    first, second = arrange_pair(rng, things[0], things[1], relation)
     if said.relation is None:  # the places alone were said
         first, second = (
             replace(thing, x=placed.x, y=placed.y, place=placed.place) if placed.place else thing

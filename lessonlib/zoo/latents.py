@@ -1,5 +1,9 @@
 """Scenes as latents, encoded once: a diffusion model then trains at the cost of the UNet alone."""
 
+# diffusers' and transformers' annotations are narrower than what they accept and return:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,8 @@ class Step:
 
 class Network(nn.Module):
     """The modules that are trained together, as one: accelerate and the EMA then need to know of one only."""
+
+    parts: Any  # an nn.ModuleDict; each recipe knows what it put there
 
     def __init__(self, **parts: nn.Module) -> None:
         super().__init__()

@@ -57,9 +57,8 @@ def roughen(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 0.8))
     if rng.random() < 0.2:
         quality = int(rng.integers(55, 96))
-        out = cv2.imdecode(
-            cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        _, jpeg = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        out = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
     changed = out.astype(np.float32)
     if rng.random() < 0.5:
         changed = changed * rng.normal(1, 0.04, 3).astype(np.float32) + rng.normal(0, 5, 3).astype(np.float32)

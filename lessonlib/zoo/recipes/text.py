@@ -5,6 +5,10 @@ must tell objects, colours, background, style, place, relation and everything ab
 it jointly with the UNet, as Rombach et al. (2022, equation 3) do with their text encoder.
 """
 
+# diffusers' and transformers' annotations are narrower than what they accept and return:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+
 from __future__ import annotations
 
 import json
@@ -195,7 +199,7 @@ def run(runs: Path, minutes: float | None = None) -> Path:
         train_tokenizer().save_pretrained(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     trained = train("text", network(tokenizer), loss_with(tokenizer), PLAN, runs=runs, minutes=minutes)
-    trained.parts["text"].to("cpu").save_pretrained(folder / "text_encoder")  # type: ignore[operator]
+    trained.parts["text"].to("cpu").save_pretrained(folder / "text_encoder")
     return folder
 
 

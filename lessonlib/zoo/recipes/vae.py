@@ -4,6 +4,10 @@ It is fully convolutional, so it learns on crops of scenes and serves pictures o
 no model of the family can: it is trained first, and longest for its size.
 """
 
+# diffusers' and transformers' annotations are narrower than what they accept and return:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -103,7 +107,7 @@ def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
 
 def loss(network: Network, step: Step) -> dict[str, Tensor]:
     """Reconstruction (L1 + gradients) and a slight pull of the posterior to the unit normal."""
-    vae: AutoencoderKL = network.parts["vae"]  # type: ignore[assignment]
+    vae: AutoencoderKL = network.parts["vae"]
     real = crops(step.numpy, PLAN.batch).to(step.device)
     posterior = vae.encode(real).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=step.torch).to(step.device)
@@ -149,7 +153,7 @@ def standardise(vae: AutoencoderKL, count: int = 1000) -> None:
 def run(runs: Path, minutes: float | None = None) -> Path:
     """Train (or go on), standardise the latents, and write `runs/vae/model`."""
     trained = train("vae", Network(vae=build()), loss, PLAN, runs=runs, minutes=minutes)
-    vae: AutoencoderKL = trained.parts["vae"].to("cpu")  # type: ignore[assignment]
+    vae: AutoencoderKL = trained.parts["vae"].to("cpu")
     standardise(vae)
     vae.save_pretrained(runs / "vae/model")
     return runs / "vae/model"
