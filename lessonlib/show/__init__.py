@@ -1,0 +1,50 @@
+"""Pictures that explain: every function draws one figure, with a caption and a text for those who cannot see it.
+
+    grid(pictures)                 pictures in rows
+    film_strip(rows, labels)       how pictures change over the steps
+    compare(first, second)         two pictures and their difference
+    curves(x, lines)               measured values with their 95 % intervals
+    attention_maps(picture, ...)   where a picture's parts look among the tokens
+    overlay(picture, control)      a control map, the picture, and both
+    progress(steps)                a progress bar that leaves nothing behind
+
+Figures have a light ground of their own, so that they read on dark pages, and colours that the colour-blind tell
+apart. Importing this package is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# public name -> the module that defines it
+_EXPORTS = {
+    "Figure": "lessonlib.show.figures",
+    "attention_maps": "lessonlib.show.heatmaps",
+    "compare": "lessonlib.show.differences",
+    "curves": "lessonlib.show.charts",
+    "film_strip": "lessonlib.show.strips",
+    "grid": "lessonlib.show.grids",
+    "overlay": "lessonlib.show.overlays",
+    "progress": "lessonlib.show.bars",
+}
+
+if TYPE_CHECKING:
+    from lessonlib.show.bars import progress as progress
+    from lessonlib.show.charts import curves as curves
+    from lessonlib.show.differences import compare as compare
+    from lessonlib.show.figures import Figure as Figure
+    from lessonlib.show.grids import grid as grid
+    from lessonlib.show.heatmaps import attention_maps as attention_maps
+    from lessonlib.show.overlays import overlay as overlay
+    from lessonlib.show.strips import film_strip as film_strip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'lessonlib.show' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])
