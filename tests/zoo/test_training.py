@@ -49,7 +49,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_curve(tmp_path):
 
 
 def test_training_learns(tmp_path):
-    train("line", network(), loss, Plan(**{**vars(PLAN), "steps": 200}), runs=tmp_path)
+    train("line", network(), loss, Plan(**{**vars(PLAN), "steps": 200, "learning_rate": 0.1}), runs=tmp_path)
     losses = [value for _, value in curve(tmp_path / "line")]
     assert losses[-1] < 0.1 * losses[0]
 
