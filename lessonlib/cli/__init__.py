@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 import lessonlib
 from lessonlib.errors import LessonError
 
-COMMANDS = ("lab", "doctor", "models", "generate", "exercises", "progress", "world", "zoo", "bench")
+COMMANDS = ("lab", "doctor", "models", "generate", "exercises", "progress", "world", "zoo", "bench", "notebooks")
 
 
 class _Commands(TyperGroup):

@@ -9,6 +9,7 @@ from lessonlib.errors import LessonError
 from lessonlib.show.figures import COLORS, FAINT, WIDTH, Figure, canvas, finish, style
 
 _MARKERS = "osD^vP"
+_FEW = 12  # points that are measurements, each marked; more are a smooth curve
 _DASHES = ("-", "--", "-.", ":", "-", "--")
 
 Value = float | tuple[float, float, float]  # a value, or (value, low, high)
@@ -43,6 +44,7 @@ def curves(
             raise LessonError(f"The line '{name}' has {len(values)} values for {len(x)} of x.")
 
     triples = {name: [_triple(value) for value in values] for name, values in lines.items()}
+    few = len(x) <= _FEW
     drawing = canvas(WIDTH, 3.4)
     with style():
         axis = drawing.subplots()
@@ -52,8 +54,9 @@ def curves(
         for (name, values), color, marker, dashes in looks:
             middle, low, high = zip(*values, strict=True)
             axis.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-            axis.plot(x, middle, dashes, color=color, marker=marker, markersize=5, label=name)
-        axis.set_xticks(x, [f"{value:g}" for value in x])
+            axis.plot(x, middle, dashes, color=color, marker=marker if few else "", markersize=5, label=name)
+        if few:
+            axis.set_xticks(x, [f"{value:g}" for value in x])
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         if y_range is not None:

@@ -1,0 +1,50 @@
+"""Running a notebook from top to bottom and keeping its outputs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lessonlib.errors import LessonError
+from lessonlib.files import write_text
+from lessonlib.grading.notebooks import METADATA, read
+from lessonlib.lessons.shared_cells import fill
+
+# No bars in stored outputs (tqdm's own switch), no downloads, and the weights that came with the course.
+_SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "LESSON_TIER": "tiny"}
+
+
+def execute(path: Path, seconds_a_cell: int = 600) -> None:
+    """Run the notebook in a fresh kernel, in the tiny tier, and write it back with its outputs.
+
+    Widget state, versions and timings are left out, so that a second run changes nothing but what was computed.
+
+    Raises:
+        LessonError: a cell fails, and the file is left as it was.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    book: Any = read(path.read_text(encoding="utf-8"), path.name)
+    fill(book, path.stem)
+    client = NotebookClient(
+        book,
+        timeout=seconds_a_cell,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=False,
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    with tempfile.TemporaryDirectory() as state:
+        try:
+            client.execute(env={**os.environ, **_SETTINGS, "LESSON_STATE": state})
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise LessonError(f"{path.name} stopped: {str(error).strip()}") from error
+    book.metadata = nbformat.from_dict(METADATA)
+    for cell in book.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+    write_text(path, nbformat.writes(book) + "\n")
