@@ -5,7 +5,12 @@
 `work()` is for the notebooks' readers; the rest is behind `lesson notebooks`.
 """
 
+import os
+
 from lessonlib.lessons.amounts import Work as Work
 from lessonlib.lessons.amounts import work as work
+
+# transformers, when diffusers loads it, advises every reader to install torchvision, which nothing here needs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 __all__ = ["Work", "work"]

@@ -28,9 +28,6 @@ def _faults(book: Any, name: str, size: int) -> Iterator[str]:
         yield f"it has {size:,} bytes: {LARGEST:,} are allowed."
     if "widgets" in book.metadata:
         yield "its metadata holds widget state, which keeps GitHub from drawing it."
-    ids = [cell.get("id") for cell in book.cells]
-    for cell_id in sorted({str(i) for i in ids if ids.count(i) > 1}):
-        yield f"two cells have the id {cell_id}."
     shared = {cell.get("id"): cell.source for cell in book.cells}
     for cell_id, source in sources(name).items():
         if shared.get(cell_id) != source:
