@@ -24,7 +24,7 @@ from lessonlib.zoo.latents import cached, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 SCENES = 16_000
-PLAN = Plan(steps=7000, batch=16, learning_rate=6e-4, seed=41, warmup=100)
+PLAN = Plan(steps=5500, batch=16, learning_rate=6e-4, seed=41, warmup=100)
 EMPTY = 0.1  # share of captions replaced by ""
 
 SCHEDULER = {
