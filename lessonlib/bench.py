@@ -44,7 +44,8 @@ def _in_turns(
     first: Callable[[], object], second: Callable[[], object], rounds: int
 ) -> tuple[float, float, float]:
     """Median seconds of each, and the median of the ratios first / second, after one warm-up of both."""
-    first(), second()
+    first()
+    second()
     pairs = [(_seconds(first), _seconds(second)) for _ in range(rounds)]
     medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
     return medians[0], medians[1], statistics.median(a / b for a, b in pairs)

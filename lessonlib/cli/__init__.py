@@ -21,7 +21,18 @@ from typer.core import TyperGroup
 import lessonlib
 from lessonlib.errors import LessonError
 
-COMMANDS = ("lab", "doctor", "models", "generate", "exercises", "progress", "world", "zoo", "bench", "notebooks")
+COMMANDS = (
+    "lab",
+    "doctor",
+    "models",
+    "generate",
+    "exercises",
+    "progress",
+    "world",
+    "zoo",
+    "bench",
+    "notebooks",
+)
 
 
 class _Commands(TyperGroup):
