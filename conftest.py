@@ -3,4 +3,4 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TQDM_DISABLE"] = "1"  # tqdm's own switch
+os.environ["TQDM_DISABLE"] = "1"

@@ -12,14 +12,14 @@ from lessonlib.files import write_text
 from lessonlib.grading.notebooks import METADATA, read
 from lessonlib.lessons.shared_cells import fill
 
-# No bars in stored outputs (tqdm's own switch), no downloads, and the weights that came with the course.
+# No bars, no downloads, and the weights that came with the course.
 _SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "LESSON_TIER": "tiny"}
 
 
 def execute(path: Path, seconds_a_cell: int = 600) -> None:
     """Run the notebook in a fresh kernel, in the tiny tier, and write it back with its outputs.
 
-    Widget state, versions and timings are left out, so that a second run changes nothing but what was computed.
+    Widgets, versions and timings are left out, so that a second run changes nothing but what was computed.
 
     Raises:
         LessonError: a cell fails, and the file is left as it was.
@@ -46,5 +46,12 @@ def execute(path: Path, seconds_a_cell: int = 600) -> None:
             raise LessonError(f"{path.name} stopped: {str(error).strip()}") from error
     book.metadata = nbformat.from_dict(METADATA)
     for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_widget(output)]
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
     write_text(path, nbformat.writes(book) + "\n")
+
+
+def _is_widget(output: Any) -> bool:
+    """Bars of other libraries, sliders: they live in the kernel, and without it nothing is left to see."""
+    return any("widget" in kind for kind in output.get("data", {}))

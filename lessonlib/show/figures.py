@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sys
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 WIDTH = 8.0  # inches: a notebook's column
-DPI = 144  # pixels of the file an inch; shown at half the size of a screen of twice the density
+FINE, COARSE = 144, 96  # pixels of the file an inch: lines stay sharp on fine screens, pictures stay small
 _SHOWN_DPI = 96  # CSS pixels an inch
 
 # Okabe and Ito's colours ("Color Universal Design", 2008), the darker ones first: the paper is light.
@@ -61,11 +62,12 @@ class Figure:
 
     def _ipython_display_(self) -> None:
         """The picture with its alternative text, and the caption below."""
-        from IPython.display import Image, Markdown, display
+        from IPython.display import display
 
-        display(Image(self.png, format="png", width=self.width, alt=self.alt))
+        picture = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+        display(picture, metadata={"image/png": {"alt": self.alt, "width": self.width}}, raw=True)
         if self.caption:
-            display(Markdown(f"*{self.caption}*"))
+            display({"text/markdown": f"*{self.caption}*", "text/plain": self.caption}, raw=True)
 
     def show(self) -> None:
         """Display it from the middle of a cell; a terminal gets the words."""
@@ -100,8 +102,8 @@ def style() -> Any:
     return mpl.rc_context(_STYLE)  # type: ignore[arg-type]
 
 
-def finish(drawing: matplotlib.figure.Figure, alt: str, caption: str = "") -> Figure:
-    """Turn a drawing into a `Figure`.
+def finish(drawing: matplotlib.figure.Figure, alt: str, caption: str = "", dpi: int = FINE) -> Figure:
+    """Turn a drawing into a `Figure` of `dpi` pixels an inch, whatever size it is shown at.
 
     Raises:
         LessonError: there is no text for those who cannot see it.
@@ -110,7 +112,7 @@ def finish(drawing: matplotlib.figure.Figure, alt: str, caption: str = "") -> Fi
         raise LessonError("A figure needs alt=..., one sentence that says what can be seen in it.")
     stream = io.BytesIO()
     with style():
-        drawing.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+        drawing.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     width = round(drawing.get_size_inches()[0] * _SHOWN_DPI)
     return Figure(_smaller(stream.getvalue()), " ".join(alt.split()), " ".join(caption.split()), width)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lessonlib.errors import LessonError
-from lessonlib.show.figures import WIDTH, Figure, canvas, finish, style
+from lessonlib.show.figures import COARSE, WIDTH, Figure, canvas, finish, style
 from lessonlib.show.pixels import as_array, draw
 
 _WIDEST = 2.6  # inches: a single small picture is not blown up to the whole column
@@ -69,7 +69,7 @@ def grid(
             if row_labels and index % columns == 0:
                 text = textwrap.fill(row_labels[index // columns], 13)
                 axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=6)
-    return finish(drawing, alt or _in_words(len(pictures), labels, row_labels), caption)
+    return finish(drawing, alt or _in_words(len(pictures), labels, row_labels), caption, COARSE)
 
 
 def _in_words(count: int, labels: Sequence[str], row_labels: Sequence[str] | None) -> str:

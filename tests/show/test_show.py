@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -171,13 +172,13 @@ def test_a_figure_reaches_a_notebook_with_its_words(monkeypatch: pytest.MonkeyPa
     import IPython.display
 
     shown = []
-    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda data, **options: shown.append((data, options)))
     figure = show.grid([RED], ["red"], caption="A colour.")
     figure._ipython_display_()
-    data, metadata = shown[0]._repr_mimebundle_()
-    assert metadata["image/png"]["alt"] == "1 picture. In order: red."
-    assert data["image/png"]
-    assert shown[1].data == "*A colour.*"
+    (picture, options), (caption, _) = shown
+    assert base64.b64decode(picture["image/png"]) == figure.png
+    assert options["metadata"]["image/png"]["alt"] == picture["text/plain"] == "1 picture. In order: red."
+    assert caption["text/markdown"] == "*A colour.*"
     figure.save(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == figure.png
 
@@ -187,7 +188,7 @@ def test_a_terminal_gets_the_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "1 picture. In order: red.\nA colour.\n"
 
 
-def test_bars_obey_tqdms_own_switch() -> None:
+def test_bars_can_be_switched_off() -> None:
     code = "from lessonlib.show import progress\nfor _ in progress(range(3), 'steps'): pass"
     runs = {
         off: subprocess.run(
