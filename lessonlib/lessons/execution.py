@@ -12,8 +12,8 @@ from lessonlib.files import write_text
 from lessonlib.grading.notebooks import METADATA, read
 from lessonlib.lessons.shared_cells import fill
 
-# No bars, no downloads, and the weights that came with the course.
-_SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "LESSON_TIER": "tiny"}
+# No bars, no downloads, and no GPU: the tier is the tiny one, as on a reader's laptop.
+_SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def execute(path: Path, seconds_a_cell: int = 600) -> None:
@@ -41,7 +41,8 @@ def execute(path: Path, seconds_a_cell: int = 600) -> None:
     )
     with tempfile.TemporaryDirectory() as state:
         try:
-            client.execute(env={**os.environ, **_SETTINGS, "LESSON_STATE": state})
+            kept = {name: value for name, value in os.environ.items() if name != "LESSON_TIER"}
+            client.execute(env={**kept, **_SETTINGS, "LESSON_STATE": state})
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             raise LessonError(f"{path.name} stopped: {str(error).strip()}") from error
     book.metadata = nbformat.from_dict(METADATA)

@@ -33,7 +33,7 @@ def notebook(*code: str):
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("notebooks") / "00_small.ipynb"
     book = notebook(
-        "import os; print(os.environ['LESSON_TIER'], os.environ['TQDM_DISABLE'])",
+        "import os\nfrom lessonlib import tier\nprint(tier(), os.environ['TQDM_DISABLE'])",
         "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass",
         "import numpy as np\nfrom lessonlib import show\nshow.grid([np.zeros((64, 64, 3), np.uint8)], ['black'])",
     )
