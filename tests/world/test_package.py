@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +68,19 @@ def test_a_sheet_and_the_truth_are_written(tmp_path):
         (["sheet", "a.gif", "--n", "1"], "ends in .png, not 'a.gif'"),
         (["sheet", "/proc/no/a.png", "--n", "1"], "Cannot write"),
         (["truth", "a.png", "--prompt", "a cat", "--kind", "pair"], "give one of the two"),
-        (["build", "--art", "no-such-folder"], "icons.json is missing"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_sentence(arguments, says, tmp_path, monkeypatch):
+    _says(arguments, says, tmp_path, monkeypatch)
+
+
+def test_art_that_is_not_there_is_named(tmp_path, monkeypatch):
+    has_resvg = importlib.util.find_spec("resvg_py") is not None
+    says = "icons.json is missing" if has_resvg else "pip install 'lessonlib[art]'"
+    _says(["build", "--art", "no-such-folder"], says, tmp_path, monkeypatch)
+
+
+def _says(arguments, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = runner.invoke(app, ["world", *arguments])
     assert done.exit_code == 1
