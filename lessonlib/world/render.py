@@ -16,7 +16,7 @@ from lessonlib.errors import LessonError
 from lessonlib.world import styles
 from lessonlib.world.atlas import ART_SET, CELL, half_sprite, sprite
 from lessonlib.world.backgrounds import PAINTERS, PAPER, WARM_WHITE
-from lessonlib.world.canvas import CLASS_INDEX, STUFF, Canvas
+from lessonlib.world.canvas import CLASS_INDEX, Canvas
 from lessonlib.world.people import draw, keypoints
 from lessonlib.world.scene import Person, Scene, Thing
 
@@ -217,8 +217,3 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 def _keypoints_in_pixels(person: Person, canvas: Canvas) -> np.ndarray:
     side = person.size * canvas.side
     return (keypoints(person) - 0.5) * side + (person.x * canvas.width, person.y * canvas.height)
-
-
-def stuff_fraction(rendered: Rendered) -> float:
-    """Share of the picture that is background."""
-    return float((rendered.classes < len(STUFF)).mean())

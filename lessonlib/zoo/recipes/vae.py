@@ -54,8 +54,8 @@ def build() -> AutoencoderKL:
 def start_as_pooling(vae: AutoencoderKL) -> None:
     """Make the untouched network average on the way down and repeat on the way up; residual branches start at zero.
 
-    With the default initialisation every plain convolution on the path shrinks the signal, and training sat for hundreds
-    of steps at 13.8 dB: what the mean colour of a crop alone gives. Averaging 8x8 pixels gives 19 dB at once.
+    With the default initialisation every plain convolution on the path shrinks the signal under the posterior's noise, and
+    training sat for hundreds of steps at what the mean colour of a crop alone gives.
     """
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
