@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,13 +25,30 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop with a checkpoint after this long; the same command goes on.")
     ] = None,
+    start: Annotated[
+        Literal["scratch", "shipped"],
+        typer.Option(
+            help="Begin with the recipe's initialisation, or with the weights that the package ships."
+        ),
+    ] = "scratch",
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, instead of the recipe's.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate, instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data and noise, instead of the recipe's.")] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Train a member, or go on where its run stopped (Ctrl-C saves)."""
+    from dataclasses import replace
+
     from lessonlib.zoo.recipes import recipe
 
     module = recipe(name)
-    typer.echo(f"trained: {module.run(runs, minutes)}   (store it in the package: lesson zoo ship {name})")
+    asked = {"steps": steps, "learning_rate": rate, "seed": seed}
+    plan = replace(
+        module.PLAN, start=start, **{key: value for key, value in asked.items() if value is not None}
+    )
+    typer.echo(
+        f"trained: {module.run(runs, minutes, plan)}   (store it in the package: lesson zoo ship {name})"
+    )
 
 
 @app.command()

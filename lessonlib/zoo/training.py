@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class Plan:
     """How long and how fast to train.
 
     `batch` rows make one step; `ema` keeps an exponential moving average of the weights (inverse-gamma warm-up, power 2/3,
-    as k-diffusion does).
+    as k-diffusion does). `start` says where the weights come from: the recipe's initialisation, or what the package ships.
     """
 
     steps: int
@@ -46,6 +46,7 @@ class Plan:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     ema: bool = True
+    start: Literal["scratch", "shipped"] = "scratch"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ It never sees a picture made by a model of the zoo, and none of the held-out com
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 import lessonlib.judge
 from lessonlib.files import write_bytes
-from lessonlib.judge.loading import CARD, WEIGHTS, save_judge
+from lessonlib.judge.loading import CARD, WEIGHTS, load_judge, save_judge
 from lessonlib.judge.network import QUESTIONS, SIZE, STRIDE, JudgeNetwork
 from lessonlib.world.render import Rendered, render
 from lessonlib.world.scene import Kind, sample
@@ -25,7 +26,7 @@ from lessonlib.zoo.training import Network, Plan, Step, train
 
 PLAN = Plan(steps=2400, batch=32, learning_rate=2e-3, seed=907_013, warmup=100, weight_decay=0.02, ema=False)
 
-MIX: dict[Kind, float] = {"single": 0.5, "pair": 0.25, "person": 0.21, "scenery": 0.04}
+MIX: dict[Kind, float] = {"single": 0.42, "pair": 0.42, "person": 0.13, "scenery": 0.03}
 SHAPES = ((SIZE, SIZE), (SIZE, 160), (160, SIZE), (SIZE, 192), (192, SIZE))
 SHAPE_ODDS = (0.8, 0.05, 0.05, 0.05, 0.05)
 CROPPED = 0.12  # share of the pictures that are cut out of a larger one
@@ -160,36 +161,44 @@ def _soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return -(likelihood * counted).sum() / counted.sum().clamp(min=1)
 
 
-def loss(network: Network, step: Step) -> dict[str, Tensor]:
-    """The sum of what every question and every map gets wrong."""
-    cv2.setNumThreads(1)  # pictures this small only lose by OpenCV's threads
-    truth = {key: value.to(step.device) for key, value in batch(step.numpy, PLAN.batch).items()}
-    reading = network.parts["judge"](truth["image"].contiguous(memory_format=torch.channels_last))
+def loss_with(plan: Plan):
+    """The loss of a step: the sum of what every question and every map gets wrong."""
 
-    presence = truth["presence"]
-    known = presence.isfinite()
-    binary = F.binary_cross_entropy_with_logits(
-        reading.answers["presence"], presence.nan_to_num(), reduction="none"
-    )
-    parts = {"presence": (binary * known).sum(1).mean()}
-    for question in _ONE_OF:
-        labelled = truth[question] != _NOTHING
-        if labelled.any():
-            answered = F.cross_entropy(reading.answers[question][labelled], truth[question][labelled])
-            parts[question] = answered * labelled.float().mean()  # few people in a batch: a noisy gradient
-    parts["classes"] = _soft_cross_entropy(reading.maps["classes"], truth["classes"])
-    parts["colors"] = _soft_cross_entropy(reading.maps["colors"], truth["colors"])
-    heat = truth["keypoints"].flatten(2)
-    located = -(heat * reading.maps["keypoints"].flatten(2).log_softmax(2)).sum()
-    parts["keypoints"] = 0.3 * located / heat.sum().clamp(min=1)
-    parts["depth"] = 3 * F.l1_loss(reading.maps["depth"], truth["depth"][:, None])
-    cosine = F.cosine_similarity(reading.maps["normals"], truth["normals"].float(), dim=1)
-    parts["normals"] = (1 - cosine).mean()
-    total = torch.stack(list(parts.values())).sum()
-    return {"loss": total, **parts}
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        cv2.setNumThreads(1)  # pictures this small only lose by OpenCV's threads
+        truth = {key: value.to(step.device) for key, value in batch(step.numpy, plan.batch).items()}
+        reading = network.parts["judge"](truth["image"].contiguous(memory_format=torch.channels_last))
+
+        presence = truth["presence"]
+        known = presence.isfinite()
+        binary = F.binary_cross_entropy_with_logits(
+            reading.answers["presence"], presence.nan_to_num(), reduction="none"
+        )
+        parts = {"presence": (binary * known).sum(1).mean()}
+        for question in _ONE_OF:
+            labelled = truth[question] != _NOTHING
+            if labelled.any():
+                answered = F.cross_entropy(reading.answers[question][labelled], truth[question][labelled])
+                parts[question] = (
+                    answered * labelled.float().mean()
+                )  # few people in a batch: a noisy gradient
+        parts["classes"] = _soft_cross_entropy(reading.maps["classes"], truth["classes"])
+        parts["colors"] = _soft_cross_entropy(reading.maps["colors"], truth["colors"])
+        heat = truth["keypoints"].flatten(2)
+        located = -(heat * reading.maps["keypoints"].flatten(2).log_softmax(2)).sum()
+        parts["keypoints"] = 0.3 * located / heat.sum().clamp(min=1)
+        parts["depth"] = 3 * F.l1_loss(reading.maps["depth"], truth["depth"][:, None])
+        cosine = F.cosine_similarity(reading.maps["normals"], truth["normals"].float(), dim=1)
+        parts["normals"] = (1 - cosine).mean()
+        total = torch.stack(list(parts.values())).sum()
+        return {"loss": total, **parts}
+
+    return loss
 
 
-def finish(judge: JudgeNetwork, folder: str | os.PathLike[str] | None = None, batches: int = 40) -> Path:
+def finish(
+    judge: JudgeNetwork, folder: str | os.PathLike[str] | None = None, plan: Plan = PLAN, batches: int = 40
+) -> Path:
     """Measure the batch normalisation's means and variances anew with the final weights, and store the judge.
 
     During training they trail behind weights that still move.
@@ -201,16 +210,17 @@ def finish(judge: JudgeNetwork, folder: str | os.PathLike[str] | None = None, ba
     judge.train()
     with torch.no_grad():
         for index in range(batches):
-            rng = np.random.default_rng([PLAN.seed, PLAN.steps + index])
-            judge(batch(rng, PLAN.batch)["image"])
+            rng = np.random.default_rng([plan.seed, plan.steps + index])
+            judge(batch(rng, plan.batch)["image"])
     return save_judge(judge.eval(), folder)
 
 
-def run(runs: Path, minutes: float | None = None) -> Path:
+def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Train (or go on), and write `runs/judge/model`."""
-    trained = train("judge", Network(judge=build()), loss, PLAN, runs=runs, minutes=minutes)
+    start = build() if plan.start == "scratch" else deepcopy(load_judge().network).requires_grad_(True)
+    trained = train("judge", Network(judge=start), loss_with(plan), plan, runs=runs, minutes=minutes)
     judge: JudgeNetwork = trained.parts["judge"].to("cpu")  # type: ignore[assignment]
-    return finish(judge, runs / "judge/model")
+    return finish(judge, runs / "judge/model", plan)
 
 
 def ship(runs: Path) -> None:

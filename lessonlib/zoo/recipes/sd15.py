@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -74,7 +75,7 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     ).input_ids
 
 
-def loss_with(latents: Tensor, tokenizer: CLIPTokenizer):
+def loss_with(plan: Plan, latents: Tensor, tokenizer: CLIPTokenizer):
     """The loss of a step on cached latents: float16 [N, 4, 16, 16]."""
     scheduler = DDPMScheduler(
         **{k: v for k, v in SCHEDULER.items() if k not in ("set_alpha_to_one", "steps_offset")}
@@ -83,7 +84,7 @@ def loss_with(latents: Tensor, tokenizer: CLIPTokenizer):
     def loss(network: Network, step: Step) -> dict[str, Tensor]:
         unet: UNet2DConditionModel = network.parts["unet"]
         text: CLIPTextModel = network.parts["text"]
-        rows = step.numpy.integers(0, len(latents), PLAN.batch)
+        rows = step.numpy.integers(0, len(latents), plan.batch)
         clean = latents[torch.from_numpy(rows)].float().to(step.device)
         texts = [
             "" if step.numpy.random() < EMPTY else caption(scene(int(row)), step.numpy)
@@ -101,17 +102,25 @@ def loss_with(latents: Tensor, tokenizer: CLIPTokenizer):
     return loss
 
 
-def run(runs: Path, minutes: float | None = None) -> Path:
+def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Train on the shipped VAE's latents, from the shipped text encoder, and write `runs/sd15/model/{unet,text_encoder}`."""
     vae_folder, text_folder = store.unfold("vae"), store.unfold("text")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vae = AutoencoderKL.from_pretrained(vae_folder).to(device)
     latents = cached(vae, runs / "latents" / vae_folder.name, SCENES, device)
     tokenizer = CLIPTokenizer.from_pretrained(text_folder / "tokenizer")
-    network = Network(unet=build(), text=CLIPTextModel.from_pretrained(text_folder / "text_encoder"))
-    trained = train("sd15", network, loss_with(latents, tokenizer), PLAN, runs=runs, minutes=minutes).to(
-        "cpu"
-    )
+    if plan.start == "shipped":
+        shipped = store.unfold("sd15")
+        unet = UNet2DConditionModel.from_pretrained(shipped / "unet")
+        text = CLIPTextModel.from_pretrained(shipped / "text_encoder")
+    else:
+        unet, text = build(), CLIPTextModel.from_pretrained(text_folder / "text_encoder")
+    if device.type == "cpu":
+        unet.set_attn_processor(
+            AttnProcessor()
+        )  # the backward of the fused kernel took a third of a step there
+    loss = loss_with(plan, latents, tokenizer)
+    trained = train("sd15", Network(unet=unet, text=text), loss, plan, runs=runs, minutes=minutes).to("cpu")
     folder = runs / "sd15/model"
     trained.parts["unet"].save_pretrained(folder / "unet")
     trained.parts["text"].save_pretrained(folder / "text_encoder")

@@ -168,11 +168,11 @@ def network(tokenizer: CLIPTokenizer) -> Network:
     return Network(text=tower, facts=Facts(tower.config.hidden_size))
 
 
-def loss_with(tokenizer: CLIPTokenizer):
+def loss_with(plan: Plan, tokenizer: CLIPTokenizer):
     """The loss of a step: mean cross-entropy over the questions."""
 
     def loss(network: Network, step: Step) -> dict[str, Tensor]:
-        scenes = [sample(step.numpy) for _ in range(PLAN.batch)]
+        scenes = [sample(step.numpy) for _ in range(plan.batch)]
         texts = [caption(scene, step.numpy) for scene in scenes]
         tokens = tokenizer(texts, padding=True, return_tensors="pt").to(step.device)
         pooled = network.parts["text"](input_ids=tokens.input_ids).pooler_output
@@ -192,13 +192,16 @@ def loss_with(tokenizer: CLIPTokenizer):
     return loss
 
 
-def run(runs: Path, minutes: float | None = None) -> Path:
+def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Train the tokenizer and the tower (or go on), and write `runs/text/model/{tokenizer,text_encoder}`."""
     folder = runs / "text/model"
     if not (folder / "tokenizer").is_dir():
         train_tokenizer().save_pretrained(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    trained = train("text", network(tokenizer), loss_with(tokenizer), PLAN, runs=runs, minutes=minutes)
+    fresh = network(tokenizer)
+    if plan.start == "shipped":
+        fresh.parts["text"] = CLIPTextModel.from_pretrained(store.unfold("text") / "text_encoder")
+    trained = train("text", fresh, loss_with(plan, tokenizer), plan, runs=runs, minutes=minutes)
     trained.parts["text"].to("cpu").save_pretrained(folder / "text_encoder")
     return folder
 

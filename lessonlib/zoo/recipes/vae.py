@@ -105,21 +105,25 @@ def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
     ).abs().mean()
 
 
-def loss(network: Network, step: Step) -> dict[str, Tensor]:
-    """Reconstruction (L1 + gradients) and a slight pull of the posterior to the unit normal."""
-    vae: AutoencoderKL = network.parts["vae"]
-    real = crops(step.numpy, PLAN.batch).to(step.device)
-    posterior = vae.encode(real).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=step.torch).to(step.device)
-    latents = posterior.mean + posterior.std * noise
-    decoded = vae.decode(latents).sample.float()
-    reconstruction = F.l1_loss(decoded, real)
-    edges = gradient_loss(decoded, real)
-    kl = posterior.kl().mean() / latents[0].numel()
-    mse = F.mse_loss(decoded, real)
-    psnr = 10 * torch.log10(4 / mse.detach())
-    total = reconstruction + 0.3 * edges + 0.5 * mse + 1e-5 * kl
-    return {"loss": total, "l1": reconstruction, "kl": kl, "psnr": psnr}
+def loss_with(plan: Plan):
+    """The loss of a step: reconstruction (L1, gradients, squares) and a slight pull of the posterior to the unit normal."""
+
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        vae: AutoencoderKL = network.parts["vae"]
+        real = crops(step.numpy, plan.batch).to(step.device)
+        posterior = vae.encode(real).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=step.torch).to(step.device)
+        latents = posterior.mean + posterior.std * noise
+        decoded = vae.decode(latents).sample.float()
+        reconstruction = F.l1_loss(decoded, real)
+        edges = gradient_loss(decoded, real)
+        kl = posterior.kl().mean() / latents[0].numel()
+        mse = F.mse_loss(decoded, real)
+        psnr = 10 * torch.log10(4 / mse.detach())
+        total = reconstruction + 0.3 * edges + 3 * mse + 1e-5 * kl
+        return {"loss": total, "l1": reconstruction, "kl": kl, "psnr": psnr}
+
+    return loss
 
 
 SCALING_FACTOR = 0.18215  # Stable Diffusion's own number: latents * 0.18215 have unit variance
@@ -150,9 +154,10 @@ def standardise(vae: AutoencoderKL, count: int = 1000) -> None:
     vae.register_to_config(scaling_factor=SCALING_FACTOR)
 
 
-def run(runs: Path, minutes: float | None = None) -> Path:
+def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Train (or go on), standardise the latents, and write `runs/vae/model`."""
-    trained = train("vae", Network(vae=build()), loss, PLAN, runs=runs, minutes=minutes)
+    start = build() if plan.start == "scratch" else AutoencoderKL.from_pretrained(store.unfold("vae"))
+    trained = train("vae", Network(vae=start), loss_with(plan), plan, runs=runs, minutes=minutes)
     vae: AutoencoderKL = trained.parts["vae"].to("cpu")
     standardise(vae)
     vae.save_pretrained(runs / "vae/model")
