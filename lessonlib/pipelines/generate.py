@@ -57,23 +57,34 @@ def settings(
     return Settings(model, steps, guidance, size)
 
 
+def folder(model: str) -> str:
+    """Where a model's files lie on this machine: unfolded (tiny) or downloaded to the hub's cache (full).
+
+    Raises:
+        LessonError: unknown name, tiny weights that are missing or damaged, a download that cannot be done.
+    """
+    from lessonlib.models import downloads, machine
+    from lessonlib.models.catalogue import repo
+
+    return str(downloads.fetch(model)) if machine.tier() == "full" else repo(model, "tiny")
+
+
 def load(model: str = "sd15") -> Any:
     """The model's diffusers pipeline on this machine's device, offloaded where the GPU is small.
 
     Raises:
         LessonError: tiny weights that are missing or damaged; a download that cannot be done.
     """
-    from lessonlib.models import downloads, machine, memory
-    from lessonlib.models.catalogue import repo
+    from lessonlib.models import machine, memory
 
     full = machine.tier() == "full"
     # The folder first: whatever is wrong with the weights is said before torch is loaded.
-    folder = str(downloads.fetch(model)) if full else repo(model, "tiny")
+    path = folder(model)
 
     from diffusers import DiffusionPipeline
 
     variant = find(model).variant if full else None
-    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=machine.dtype(), variant=variant)
+    pipeline = DiffusionPipeline.from_pretrained(path, dtype=machine.dtype(), variant=variant)
     needed = memory.need(model, (model,))
     if full and memory.fits(needed, machine.ram_bytes(), machine.vram_bytes()) == "with offload":
         pipeline.enable_model_cpu_offload()
