@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lessonlib.zoo.recipes import RECIPES, recipe
+
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Runs = Annotated[Path, typer.Option(help="Where runs keep their checkpoints and logs.", envvar="LESSON_RUNS")]
@@ -20,7 +22,7 @@ def zoo() -> None:
 @app.command()
 def train(
     name: Annotated[
-        str, typer.Argument(help="vae, text, sd15 or judge; each builds on the shipped ones before it.")
+        str, typer.Argument(help=f"{', '.join(RECIPES)}; each builds on the shipped ones before it.")
     ],
     minutes: Annotated[
         float | None, typer.Option(help="Stop with a checkpoint after this long; the same command goes on.")
@@ -39,15 +41,13 @@ def train(
     """Train a member, or go on where its run stopped (Ctrl-C saves)."""
     from dataclasses import replace
 
-    from lessonlib.zoo.recipes import recipe
-
-    module = recipe(name)
+    chosen = recipe(name)
     asked = {"steps": steps, "learning_rate": rate, "seed": seed}
     plan = replace(
-        module.PLAN, start=start, **{key: value for key, value in asked.items() if value is not None}
+        chosen.plan, start=start, **{key: value for key, value in asked.items() if value is not None}
     )
     typer.echo(
-        f"trained: {module.run(runs, minutes, plan)}   (store it in the package: lesson zoo ship {name})"
+        f"trained: {chosen.run(runs, minutes, plan)}   (store it in the package: lesson zoo ship {name})"
     )
 
 
@@ -57,8 +57,6 @@ def ship(
     runs: Runs = Path("runs"),
 ) -> None:
     """Store a trained member in the package, in compact form."""
-    from lessonlib.zoo.recipes import recipe
-
     recipe(name).ship(runs)
     typer.echo(f"stored: {name}")
 

@@ -1,22 +1,68 @@
-"""How each member was trained: one file a member, each with `run(runs, minutes)` and `ship(runs)`."""
+"""How each member was trained: one file a kind of member, with `PLAN`, `run(runs, minutes, plan)` and `ship(runs)`.
+
+A file that trains several members takes what tells them apart as keyword arguments (`settings`) in `run` and `ship`. A run
+is kept in `runs/<name>`; `run` writes `runs/<name>/model`, and `ship` stores what lies there.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lessonlib.errors import LessonError
 
+if TYPE_CHECKING:
+    from lessonlib.zoo.training import Plan
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One member's recipe: the file in this folder that trains it, and what it is in one sentence."""
+
+    name: str
+    module: str
+    what: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """How it is trained unless asked otherwise."""
+        return self._file.PLAN
+
+    def run(self, runs: Path, minutes: float | None = None, plan: Plan | None = None) -> Path:
+        """Train, or go on; the folder that `ship` stores."""
+        return self._file.run(runs, minutes, plan or self.plan, **self.settings)
+
+    def ship(self, runs: Path) -> None:
+        """Store the finished run in the package."""
+        self._file.ship(runs, **self.settings)
+
+    @property
+    def _file(self) -> Any:
+        return importlib.import_module(f"lessonlib.zoo.recipes.{self.module}")
+
+
 # in the order in which they build on each other; the judge stands alone
-RECIPES: tuple[str, ...] = ("vae", "text", "sd15", "judge")
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("vae", "vae", "Pictures to latents and back: AutoencoderKL, 8x smaller per side, 4 channels."),
+        Recipe("text", "text", "Captions to states: a CLIP tokenizer and a text tower that keeps a caption's facts."),
+        Recipe("sd15", "sd15", "Text to picture: Stable Diffusion 1.5's UNet in small, trained with its text tower."),
+        Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
+    )
+}  # fmt: skip
 
 
-def recipe(name: str) -> Any:
-    """The recipe's module.
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
 
     Raises:
         LessonError: no recipe of that name.
     """
     if name not in RECIPES:
         raise LessonError(f"There is no recipe '{name}': choose one of {', '.join(RECIPES)}.")
-    return importlib.import_module(f"lessonlib.zoo.recipes.{name}")
+    return RECIPES[name]
