@@ -30,6 +30,7 @@ COMMANDS = (
     "progress",
     "world",
     "zoo",
+    "train",
     "bench",
     "notebooks",
 )

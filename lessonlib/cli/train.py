@@ -1,0 +1,39 @@
+"""`lesson train`: train a technique yourself, in minutes, from the shipped models.
+
+Each technique is one function here and one file in `lessonlib/zoo/student/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+Minutes = Annotated[float, typer.Option(min=0.1, help="How long to train; the curve is measured beside it.")]
+Out = Annotated[Path | None, typer.Option(help="Where to save (default: trained/<technique>).")]
+Seed = Annotated[int, typer.Option(help="Seed of data, noise and measured prompts.")]
+
+
+@app.callback()
+def train() -> None:
+    """Train a technique yourself, in minutes, from the shipped models."""
+
+
+@app.command("lcm-lora")
+def lcm_lora(
+    minutes: Minutes = 5.0,
+    out: Out = None,
+    seed: Seed = 0,
+) -> None:
+    """Teach sd15 to draw in four steps: a LoRA by consistency distillation."""
+    from lessonlib.zoo.student import lcm_lora as student
+    from lessonlib.zoo.student.learning import line
+
+    folder = out or Path("trained/lcm-lora")
+    student.train(folder, minutes, seed=seed, on_point=lambda point: typer.echo(line(point, "object")))
+    typer.echo(
+        f"saved {folder}: pipe.load_lora_weights('{folder}'), LCMScheduler, 4 steps, guidance_scale=1.0"
+    )

@@ -1,0 +1,1 @@
+"""What a student trains in minutes: one file a technique, each with `train(...)`, from the shipped models."""
