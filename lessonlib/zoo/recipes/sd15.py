@@ -64,6 +64,16 @@ def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0
     return snr.clamp(max=gamma) / snr
 
 
+def lift_of_noisy_steps(alphas_cumprod: Tensor, timesteps: Tensor, most: float = 4.0) -> Tensor:
+    """min(1 / sqrt(SNR), most), at least 1. Shape [B].
+
+    An error of the picture x0 counts SNR times in the error of the noise. Where noise rules (SNR < 1) the caption decides
+    what the picture becomes, and just there plain epsilon training hardly listens.
+    """
+    alpha_bar = alphas_cumprod[timesteps]
+    return ((1 - alpha_bar) / alpha_bar).sqrt().clamp(1, most)
+
+
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids [B, 77], padded as the pipelines pad."""
     return tokenizer(
@@ -96,7 +106,8 @@ def loss_with(plan: Plan, latents: Tensor, tokenizer: CLIPTokenizer):
         states = text(input_ids=tokenize(tokenizer, texts).to(step.device)).last_hidden_state
         predicted = unet(noisy, timesteps, encoder_hidden_states=states).sample.float()
         error = (predicted - noise).square().mean(dim=(1, 2, 3))
-        weight = min_snr_weight(scheduler.alphas_cumprod.to(step.device), timesteps)
+        alphas_cumprod = scheduler.alphas_cumprod.to(step.device)
+        weight = min_snr_weight(alphas_cumprod, timesteps) * lift_of_noisy_steps(alphas_cumprod, timesteps)
         return {"loss": (weight * error).mean(), "mse": error.mean()}
 
     return loss
