@@ -70,12 +70,13 @@ class Rendered:
         height, width = self.classes.shape
         smooth = cv2.GaussianBlur(self.relief, (0, 0), 1.0) * 0.22 * min(height, width)
         slope_x, slope_y = cv2.Sobel(smooth, -1, 1, 0, scale=1 / 8), cv2.Sobel(smooth, -1, 0, 1, scale=1 / 8)
-        flat = np.isin(self.classes, list(_FLAT))
-        x = np.where(self.instances > 0, -slope_x, 0.0)
-        y = np.where(self.instances > 0, slope_y, np.where(flat, 0.94, 0.0))
-        z = np.where((self.instances == 0) & flat, 0.34, 1.0)
-        vector = np.dstack([x, y, z]).astype(np.float32)
-        return vector / np.linalg.norm(vector, axis=2, keepdims=True)
+        things, flat = self.instances > 0, np.isin(self.classes, list(_FLAT), kind="table")
+        lying, leaning = np.float32(0.94), np.float32(0.34)
+        x = np.where(things, -slope_x, np.float32(0))
+        y = np.where(things, slope_y, flat * lying)
+        z = np.where(things | ~flat, np.float32(1), leaning)
+        length = np.sqrt(x * x + y * y + z * z)
+        return cv2.merge([x / length, y / length, z / length])
 
     @functools.cached_property
     def edges(self) -> np.ndarray:
