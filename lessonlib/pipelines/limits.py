@@ -1,0 +1,50 @@
+"""Numbers that cannot work are said before any model runs."""
+
+from __future__ import annotations
+
+import math
+
+from lessonlib.errors import LessonError
+from lessonlib.pipelines.generate import LARGEST, MOST_GUIDANCE, SMALLEST
+
+
+def check_steps(steps: int, most: int = 999, why: str = "the noise schedule has 1000 levels") -> None:
+    """
+    Raises:
+        LessonError: fewer than 1 or more than `most` steps.
+    """
+    if not 1 <= steps <= most:
+        raise LessonError(f"steps is {steps}: choose 1 to {most} ({why}).")
+
+
+def check_guidance(guidance: float) -> None:
+    """
+    Raises:
+        LessonError: not a number from 0 to MOST_GUIDANCE.
+    """
+    if not (math.isfinite(guidance) and 0 <= guidance <= MOST_GUIDANCE):
+        raise LessonError(f"guidance is {guidance:g}: choose a number from 0 to {MOST_GUIDANCE:g}.")
+
+
+def check_negative(negative_prompt: str | None, guidance: float) -> None:
+    """
+    Raises:
+        LessonError: a negative prompt that would be ignored, because guidance is off.
+    """
+    if negative_prompt and guidance <= 1:
+        raise LessonError(
+            f"guidance {guidance:g} is off (it starts above 1), so the negative prompt would be ignored: "
+            "raise the guidance or leave the negative prompt out."
+        )
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """
+    Raises:
+        LessonError: `size` (width, height) is not in multiples of 8 between SMALLEST and LARGEST pixels.
+    """
+    if any(side % 8 or not SMALLEST <= side <= LARGEST for side in size):
+        raise LessonError(
+            f"The size is {size[0]}x{size[1]} pixels: a latent stands for 8x8 of them, so choose multiples of 8 "
+            f"between {SMALLEST} and {LARGEST}."
+        )

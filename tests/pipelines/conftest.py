@@ -1,0 +1,21 @@
+"""One store of random models, made once, for the tests that ask for it."""
+
+import pytest
+from random_variants import make_family
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("family")
+    make_family(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def family(family_folder):
+    """`repo(name)` gives random models while a module that asks for this runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESSON_WEIGHTS", str(family_folder / "weights"))
+        patch.setenv("LESSON_CACHE", str(family_folder / "cache"))
+        patch.setenv("LESSON_TIER", "tiny")
+        yield family_folder
