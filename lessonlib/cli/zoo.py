@@ -77,10 +77,10 @@ def report(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lessonlib.zoo.report import measure, write
+    from lessonlib.zoo.report import measure, picture_count, write
 
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pictures", total=4 * n)
+        task = progress.add_task("pictures", total=picture_count(n))
         rows, sheets = measure(n, seed, lambda count: progress.advance(task, count))
     if json:
         typer.echo(json_format.dumps([asdict(row) for row in rows]))

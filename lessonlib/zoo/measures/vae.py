@@ -1,0 +1,85 @@
+"""The VAE's reconstructions: PSNR on held-out scenes of every kind, and what the judge still reads in them."""
+
+# diffusers' annotations are narrower than what it accepts and returns:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lessonlib.judge import Judge, score
+from lessonlib.judge.evaluate import real_scenes
+from lessonlib.judge.intervals import bootstrap_mean
+from lessonlib.models import store
+from lessonlib.world.render import render
+from lessonlib.zoo.measures.generated import BATCH, Tick
+from lessonlib.zoo.measures.rows import Row, Sheet, row
+
+MEMBERS = ("vae",)
+SPLITS = ("seen", "held-out", "pair", "person")
+READ = ("object", "both objects", "background", "style", "person", "identity")
+BARS = {("psnr", "held-out"): 28.0}
+
+
+def pictures(n: int) -> int:
+    """None are generated."""
+    return 0
+
+
+def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], list[Sheet]]:
+    """Every split's PSNR and the judge's answers."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(store.unfold("vae")).eval()
+    rows: list[Row] = []
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for split in SPLITS:
+        scenes = real_scenes(split, n, seed)
+        images = np.stack([render(scene).image for scene in scenes])
+        decoded = reconstructions(vae, images)
+        rows.append(
+            row("vae", "psnr", split, bootstrap_mean(psnr(images, decoded)), BARS.get(("psnr", split)))
+        )
+        rows += [
+            row("vae", one["metric"], split, one)
+            for one in score(decoded, scenes, judge).rows(split)
+            if one["metric"] in READ
+        ]
+        kept += [(images[k], decoded[k]) for k in range(4)]
+    sheet = Sheet(
+        "vae",
+        "Real scenes above, the VAE's reconstructions below: the first four seeds of each split.",
+        [("scene", [a for a, _ in kept]), ("VAE", [b for _, b in kept])],
+    )
+    return rows, [sheet]
+
+
+def psnr(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Peak signal to noise ratio of each picture in dB: uint8 [N, H, W, 3] twice -> float64 [N]."""
+    error = ((images.astype(np.float64) - decoded) ** 2).mean(axis=(1, 2, 3))
+    return 10 * np.log10(255**2 / error)
+
+
+def reconstructions(vae: Any, images: np.ndarray) -> np.ndarray:
+    """Pictures uint8 [N, H, W, 3] through an AutoencoderKL and back, without the posterior's noise."""
+    return np.concatenate(
+        [_round_trip(vae, images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    )
+
+
+@torch.no_grad()
+def _round_trip(vae: Any, images: np.ndarray) -> np.ndarray:
+    return to_images(vae.decode(vae.encode(to_tensor(images)).latent_dist.mode()).sample)
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_images(decoded: torch.Tensor) -> np.ndarray:
+    """float [B, 3, H, W] in -1..1 -> uint8 [B, H, W, 3]."""
+    return ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
