@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 from lessonlib.files import replacing
 from lessonlib.world.render import render
 from lessonlib.world.scene import Scene, sample
+from lessonlib.zoo.training import mixed_precision
 
 _SHARD = 2000  # scenes a file: what a killed run loses at most
 _SEED = 31
@@ -27,6 +29,11 @@ def scene(index: int) -> Scene:
     return sample(np.random.default_rng([_SEED, index]))
 
 
+def person_scene(index: int) -> Scene:
+    """Training scene number `index` of people alone."""
+    return sample(np.random.default_rng([_SEED, index, 1]), "person")
+
+
 def pixels(scenes: list[Scene]) -> Tensor:
     """Pictures as the VAE takes them: float32 [B, 3, 128, 128] in -1..1."""
     images = np.stack([render(one).image for one in scenes])
@@ -34,11 +41,17 @@ def pixels(scenes: list[Scene]) -> Tensor:
 
 
 @torch.no_grad()
-def cached(vae: AutoencoderKL, folder: Path, count: int, device: torch.device) -> Tensor:
+def cached(
+    vae: AutoencoderKL,
+    folder: Path,
+    count: int,
+    device: torch.device,
+    draw: Callable[[int], Scene] = scene,
+) -> Tensor:
     """Latents of the scenes 0..count-1, scaled to unit variance: float16 [count, 4, 16, 16].
 
-    Encoded in shards under `folder`, so that a run that was stopped goes on where it was. The folder belongs to one VAE:
-    name it after the VAE's weights.
+    Encoded in shards under `folder`, so that a run that was stopped goes on where it was. The folder belongs to one VAE
+    and one stream of scenes (`draw`): name it after both.
     """
     shards = []
     for first in tqdm(range(0, count, _SHARD), desc="encoding scenes", unit="shard"):
@@ -46,11 +59,17 @@ def cached(vae: AutoencoderKL, folder: Path, count: int, device: torch.device) -
         if not path.is_file():
             blocks = []
             for start in range(first, first + _SHARD, 50):
-                batch = pixels([scene(index) for index in range(start, start + 50)]).to(device)
-                with torch.autocast(device.type, torch.bfloat16):
-                    mean = vae.encode(batch).latent_dist.mean
-                blocks.append((mean.float() * vae.config.scaling_factor).half().cpu())
+                batch = pixels([draw(index) for index in range(start, start + 50)]).to(device)
+                blocks.append(encode(vae, batch).half().cpu())
             with replacing(path) as temporary:
                 torch.save(torch.cat(blocks), temporary)
         shards.append(torch.load(path, weights_only=True))
     return torch.cat(shards)[:count]
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Pictures in -1..1 as latents of unit variance (the posterior's mean): [B, 3, H, W] -> float32 [B, 4, H/8, W/8]."""
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=mixed_precision() == "bf16"):
+        mean = vae.encode(pictures).latent_dist.mean
+    return mean.float() * vae.config.scaling_factor

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,6 +98,7 @@ def train(
     minutes: float | None = None,
     save_minutes: float = 4.0,
     on_log: Callable[[dict], None] | None = None,
+    rates: Sequence[tuple[float, Iterable[nn.Parameter]]] | None = None,
 ) -> Network:
     """Train `network` for `plan.steps` steps and return it with its averaged weights.
 
@@ -106,6 +107,8 @@ def train(
     Args:
         loss: (network, step) -> named scalars; "loss" is minimised, the rest is logged.
         minutes: stop (with a checkpoint) after this long, even if steps are left.
+        rates: groups of parameters, each with the multiple of `plan.learning_rate` it learns at; parameters in no group
+            stay as they are. By default everything that needs a gradient learns at 1.
 
     Raises:
         LessonError: the folder holds a run with another plan.
@@ -116,8 +119,12 @@ def train(
     _refuse_other_plan(folder, plan)
     set_seed(plan.seed)
     accelerator = Accelerator(mixed_precision=mixed_precision())
+    groups = rates or [(1.0, network.parameters())]
     optimizer = torch.optim.AdamW(
-        [p for p in network.parameters() if p.requires_grad],
+        [
+            {"params": [p for p in parameters if p.requires_grad], "lr": factor * plan.learning_rate}
+            for factor, parameters in groups
+        ],
         lr=plan.learning_rate,
         betas=plan.betas,
         weight_decay=plan.weight_decay,

@@ -66,3 +66,24 @@ def test_a_finished_run_does_not_train_again(tmp_path):
     train("line", network(), loss, PLAN, runs=tmp_path)
     again = train("line", network(), interrupted_after(0), PLAN, runs=tmp_path)
     assert all(torch.isfinite(p).all() for p in again.parameters())
+
+
+def test_groups_learn_at_their_own_rates(tmp_path):
+    """AdamW's first step moves every weight by its learning rate, whatever the gradient."""
+    torch.manual_seed(0)
+    slow, fast, still = nn.Linear(3, 1), nn.Linear(3, 1), nn.Linear(3, 1)
+    before = [layer.weight.detach().clone() for layer in (slow, fast, still)]
+    plan = Plan(steps=1, batch=4, learning_rate=1e-3, seed=1, warmup=0, weight_decay=0.0, ema=False)
+
+    def sum_of_all(network, step):
+        x = torch.randn(4, 3, generator=step.torch)
+        return {"loss": sum(part(x).square().mean() for part in network.parts.values())}
+
+    train(
+        "groups", Network(slow=slow, fast=fast, still=still), sum_of_all, plan,
+        runs=tmp_path, rates=[(1.0, slow.parameters()), (8.0, fast.parameters())],
+    )  # fmt: skip
+    moved = [(layer.weight - was).abs() for layer, was in zip((slow, fast, still), before, strict=True)]
+    torch.testing.assert_close(moved[0], torch.full((1, 3), 1e-3), rtol=1e-2, atol=0)
+    torch.testing.assert_close(moved[1], torch.full((1, 3), 8e-3), rtol=1e-2, atol=0)
+    assert not moved[2].any()

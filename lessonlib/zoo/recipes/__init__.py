@@ -52,6 +52,18 @@ RECIPES: dict[str, Recipe] = {
         Recipe("vae", "vae", "Pictures to latents and back: AutoencoderKL, 8x smaller per side, 4 channels."),
         Recipe("text", "text", "Captions to states: a CLIP tokenizer and a text tower that keeps a caption's facts."),
         Recipe("sd15", "sd15", "Text to picture: Stable Diffusion 1.5's UNet in small, trained with its text tower."),
+        *(
+            Recipe(f"controlnet-{name}", "controlnet", f"Steers sd15 by {what}.", {"condition": condition})
+            for name, condition, what in (
+                ("canny", "canny", "Canny's edges"),
+                ("lineart", "lineart", "line art"),
+                ("scribble", "scribble", "a few thick strokes"),
+                ("depth", "depth", "a depth map"),
+                ("normal", "normal", "surface normals"),
+                ("seg", "segmentation", "a map of classes"),
+                ("openpose", "pose", "a body's pose"),
+            )
+        ),
         Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
     )
 }  # fmt: skip
