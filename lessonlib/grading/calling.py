@@ -5,56 +5,28 @@ from __future__ import annotations
 import linecache
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 
-from lessonlib.grading.task import Inputs
+from lessonlib.grading.answers import LARGEST as LARGEST
+from lessonlib.grading.answers import Output, message, read
+from lessonlib.grading.task import Inputs, copied
 
-if TYPE_CHECKING:
-    import numpy as np
-
-LARGEST = 1 << 24  # values of an answer that are worth reading; an expanded view can claim any number
-
-# Taken before a student's cell runs, so that a patched torch.Tensor.numpy changes nothing here.
-_size, _numel, _detach, _to, _numpy = (
-    torch.Tensor.size,
-    torch.Tensor.numel,
-    torch.Tensor.detach,
-    torch.Tensor.to,
-    torch.Tensor.numpy,
-)
-_Tensor, _NoOverrides, _float64 = torch.Tensor, torch._C.DisableTorchFunction, torch.float64
-
-
-@dataclass(frozen=True)
-class Output:
-    """What one call gave.
-
-    kind: "tensor" (then `shape`, `dtype` and, if not too large, `values` in float64), "object" (something
-    else, named by `about`), "none", "unsolved" (the `...` of an exercise not begun), or "error" (`about` is
-    the message, `line` the student's own last line that ran).
-    """
-
-    kind: Literal["tensor", "object", "none", "unsolved", "error"]
-    about: str = ""
-    line: str = ""
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    values: np.ndarray | None = None
+# Taken before a student's cell runs.
+_fork_rng, _manual_seed = torch.random.fork_rng, torch.manual_seed
 
 
 def call_all(function: Callable[..., Any], inputs: Iterable[Inputs]) -> list[Output]:
-    """Call `function` on one set of inputs after the other, up to the first that gives no tensor.
+    """Call `function` on one set of inputs after the other, up to the first that gives no answer.
 
     What fails once is not tried again: a loop that never ends is interrupted once, not once a case.
     """
     outputs = []
     for one in inputs:
         outputs.append(call(function, one))
-        if outputs[-1].kind != "tensor":
+        if not outputs[-1].answered:
             break
     return outputs
 
@@ -62,52 +34,17 @@ def call_all(function: Callable[..., Any], inputs: Iterable[Inputs]) -> list[Out
 def call(function: Callable[..., Any], inputs: Inputs) -> Output:
     """Call `function` on copies of `inputs`, by position, and report whatever happens. Raises nothing.
 
-    SystemExit and KeyboardInterrupt are reported too: a check ends with a sentence, not with the kernel.
+    torch's random numbers start from one fixed seed and go on afterwards where they were. SystemExit and
+    KeyboardInterrupt are reported too: a check ends with a sentence, not with the kernel.
     """
-    arguments = [v.clone() if isinstance(v, torch.Tensor) else v for v in inputs.values()]
+    arguments = copied(inputs).values()
     try:
-        value = function(*arguments)
+        with _fork_rng(devices=()):
+            _manual_seed(0)
+            value = function(*arguments)
     except BaseException as error:
-        return Output("error", about=_message(error), line=_own_line(function, error.__traceback__))
-    return _read(value)
-
-
-def _read(value: Any) -> Output:
-    if value is None:
-        return Output("none")
-    if value is Ellipsis:
-        return Output("unsolved")
-    if type(value) is not _Tensor:  # a subclass can answer any question about itself as it likes
-        return Output("object", about=_type_name(value))
-    try:
-        with _NoOverrides():
-            dtype = str(value.dtype)
-            if _numel(value) > LARGEST:
-                return Output("tensor", shape=tuple(_size(value)), dtype=dtype)
-            if value.is_complex():
-                return Output("object", about=f"tensor of {dtype}")
-            # A copy: what the function keeps a view of can change later.
-            values = _numpy(_to(_detach(value), "cpu", _float64, copy=True))
-    except BaseException as error:
-        return Output("object", about=f"tensor that cannot be read ({_message(error)})")
-    return Output("tensor", shape=values.shape, dtype=dtype, values=values)
-
-
-def _type_name(value: Any) -> str:
-    try:
-        kind = type(value)
-        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        return f"{name}, a subclass of torch.Tensor" if issubclass(kind, _Tensor) else name
-    except BaseException:
-        return "object without a readable type"
-
-
-def _message(error: BaseException) -> str:
-    try:
-        lines = traceback.format_exception_only(type(error), error)
-        return lines[-1].strip()
-    except BaseException:  # an exception whose own text raises
-        return type.__name__.__get__(type(error))  # type: ignore[attr-defined]
+        return Output("error", about=message(error), line=_own_line(function, error.__traceback__))
+    return read(value)
 
 
 def _own_line(function: Callable[..., Any], trace: TracebackType | None) -> str:

@@ -138,7 +138,8 @@ def verdict_card(verdict: Verdict) -> Card:
     task = verdict.task
     if verdict.passed:
         title, tone = f"{task.title}: solved ({task.points} of {task.points} points)", "good"
-        sentences = (verdict.sentence, f'`solution("{task.id}")` shows one way to write it.')
+        sentences = (verdict.sentence, *_compared(verdict))
+        sentences += (f'`solution("{task.id}")` shows one way to write it.',)
     else:
         title, tone = f"{task.title}: not yet", "bad"
         if verdict.kind == "unsolved":
@@ -156,6 +157,19 @@ def verdict_card(verdict: Verdict) -> Card:
         picture=verdict.picture,
         caption="expected (left) and yours (right)",
     )
+
+
+def _compared(verdict: Verdict) -> tuple[str, ...]:
+    """The student's words beside the model answer; nobody but the student judges them here."""
+    sentences = [
+        text
+        for yours, model in verdict.words
+        for text in (f"**Your words.** {yours}", f"**A model answer.** {model}")
+    ]
+    if sentences and verdict.task.rubric:
+        points = (f"({number}) {point}" for number, point in enumerate(verdict.task.rubric, 1))
+        sentences.append(f"**Does yours say?** {' '.join(points)}")
+    return tuple(sentences)
 
 
 @_kindly

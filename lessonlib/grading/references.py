@@ -2,18 +2,20 @@
 it.
 
 `lesson exercises build` writes `references/<task>.safetensors`, a pure function of the task and the public
-seed: inputs as they are, expected answers and tolerances in float64, plain values and dtypes in the metadata.
-Beside it stands the text of the solution that `solution()` shows.
+seed: inputs as they are, the parts of the right answers with their tolerances, everything that is no tensor
+in the metadata. Beside it stands the text of the solution that `solution()` shows.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lessonlib.errors import LessonError
 from lessonlib.files import write_bytes
-from lessonlib.grading.task import PUBLIC_SEED, Case, Task, case, cases
+from lessonlib.grading.task import PUBLIC_SEED, Case, Right, Task, case, cases
 
 FOLDER = Path(__file__).parent / "references"
 
@@ -52,15 +54,14 @@ def write(task: Task) -> None:
     tensors: dict[str, torch.Tensor] = {}
     notes = []
     for index, one in enumerate(cases(task)):
-        values = {}
-        for name, value in one.inputs.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"{index}.{name}"] = value.contiguous()
-            else:
-                values[name] = value
-        tensors[f"{index}.expected"] = torch.from_numpy(one.expected)
-        tensors[f"{index}.tolerance"] = torch.from_numpy(one.tolerance)
-        notes.append({"arguments": list(one.inputs), "values": values, "dtype": one.dtype})
+        inputs = {name: _packed(value, f"{index}.{name}", tensors) for name, value in one.inputs.items()}
+        answer = {}
+        for place, right in one.answer.items():
+            answer[place] = {"kind": right.kind, "dtype": right.dtype, "about": right.about}
+            if right.expected is not None and right.tolerance is not None:
+                tensors[f"{index}{place}.expected"] = torch.from_numpy(right.expected)
+                tensors[f"{index}{place}.tolerance"] = torch.from_numpy(right.tolerance)
+        notes.append({"inputs": inputs, "answer": answer, "seed": one.seed})
     # One metadata entry: safetensors writes several in no fixed order.
     note = json.dumps({"task": task.id, "seed": PUBLIC_SEED, "cases": notes})
     write_bytes(path(task), save(tensors, {"lesson": note}))
@@ -79,15 +80,17 @@ def load(task: Task) -> list[Case]:
         with safe_open(path(task), "pt") as tensors, safe_open(path(task), "np") as arrays:
             found = []
             for index, note in enumerate(json.loads(tensors.metadata()["lesson"])["cases"]):
-                values = note["values"]
                 inputs = {
-                    name: values[name] if name in values else tensors.get_tensor(f"{index}.{name}")
-                    for name in note["arguments"]
+                    name: _unpacked(value, tensors.get_tensor) for name, value in note["inputs"].items()
                 }
-                answer = (arrays.get_tensor(f"{index}.{name}") for name in ("expected", "tolerance"))
-                found.append(Case(inputs, *answer, dtype=note["dtype"]))
+                answer = {}
+                for place, right in note["answer"].items():
+                    numbers = () if right["kind"] in ("text", "prose") else ("expected", "tolerance")
+                    values = {name: arrays.get_tensor(f"{index}{place}.{name}") for name in numbers}
+                    answer[place] = Right(**right, **values)
+                found.append(Case(inputs, answer, note["seed"]))
             return found
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LessonError(
             f"The reference file {path(task)} is missing or damaged: restore it with `git checkout` or "
             "write it again with `lesson exercises build`."
@@ -105,30 +108,89 @@ def is_current(task: Task) -> bool:
         return False
     fresh = cases(task)
     return len(stored) == len(fresh) and all(
-        _same_inputs(one, other) and _same_answer(one, case(task, one.inputs))
+        _same_inputs(one, other) and _same_answer(one, _answered(task, one))
         for one, other in zip(stored, fresh, strict=True)
     )
 
 
+def _answered(task: Task, one: Case) -> Case:
+    return one if task.experiment is not None else case(task, one.inputs)
+
+
+def _packed(value: Any, name: str, tensors: dict[str, Any]) -> Any:
+    """JSON for an input; its tensors, arrays and pictures go into `tensors` under names that begin so."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, dict):
+        return {"dict": {key: _packed(one, f"{name}.{key}", tensors) for key, one in value.items()}}
+    if isinstance(value, list | tuple):
+        parts = [_packed(one, f"{name}.{index}", tensors) for index, one in enumerate(value)]
+        return {type(value).__name__: parts}
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value.contiguous()
+        return {"tensor": name}
+    if isinstance(value, np.ndarray):
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
+        return {"array": name}
+    if hasattr(value, "getpixel"):
+        tensors[name] = torch.from_numpy(np.array(value))
+        return {"image": name}
+    return {"value": value}
+
+
+def _unpacked(packed: dict[str, Any], tensor: Callable[[str], Any]) -> Any:
+    """The input that `_packed` packed."""
+    ((kind, content),) = packed.items()
+    if kind == "dict":
+        return {key: _unpacked(one, tensor) for key, one in content.items()}
+    if kind in ("list", "tuple"):
+        parts = [_unpacked(one, tensor) for one in content]
+        return parts if kind == "list" else tuple(parts)
+    if kind == "image":
+        from PIL import Image
+
+        return Image.fromarray(tensor(content).numpy())
+    if kind == "array":
+        return tensor(content).numpy()
+    return tensor(content) if kind == "tensor" else content
+
+
 def _same_inputs(one: Case, other: Case) -> bool:
+    import numpy as np
     import torch
 
     def same(a: object, b: object) -> bool:
-        if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-            return a == b
-        return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, dict) and isinstance(b, dict):
+            return list(a) == list(b) and all(same(a[name], b[name]) for name in a)
+        if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+            return len(a) == len(b) and all(map(same, a, b))
+        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+            return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+            return a.shape == b.shape and a.dtype == b.dtype and np.allclose(a, b, rtol=1e-5, atol=1e-6)
+        return a == b
 
-    return list(one.inputs) == list(other.inputs) and all(
-        same(one.inputs[name], other.inputs[name]) for name in one.inputs
-    )
+    return one.seed == other.seed and same(one.inputs, other.inputs)
 
 
 def _same_answer(one: Case, other: Case) -> bool:
+    return one.answer.keys() == other.answer.keys() and all(
+        _same_part(right, other.answer[place]) for place, right in one.answer.items()
+    )
+
+
+def _same_part(one: Right, other: Right) -> bool:
     import numpy as np
 
+    if (one.kind, one.dtype, one.about) != (other.kind, other.dtype, other.about):
+        return False
+    if one.expected is None or other.expected is None or one.tolerance is None or other.tolerance is None:
+        return one.expected is None and other.expected is None
     return (
-        one.dtype == other.dtype
-        and one.expected.shape == other.expected.shape
+        one.expected.shape == other.expected.shape
         and bool((np.abs(one.expected - other.expected) <= 1e-6 * other.tolerance).all())
         and one.tolerance.shape == other.tolerance.shape
         and np.allclose(one.tolerance, other.tolerance, rtol=1e-6, atol=0.0)

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from PIL.Image import Image
 
-Inputs = Mapping[str, Any]  # argument name -> tensor or plain value, in the order of the student's parameters
+    from lessonlib.grading.answers import Leaf, Output
+    from lessonlib.grading.experiment import Experiment, Settings
+
+# Argument name -> tensor, array, picture, plain value, or lists, tuples and dicts of them, in the order of
+# the student's parameters.
+Inputs = Mapping[str, Any]
 CASES = 3  # inputs a check tries
 PUBLIC_SEED = 0  # practice; a grade is given on a seed that only the instructor knows
 
 
 @dataclass(frozen=True)
 class Misconception:
-    """A wrong answer that people really give, as code, and the hint it earns."""
+    """A wrong answer that people really give, as code, and the hint it earns.
+
+    applies: for experiments, whether settings show this mistake; `answer` is then one example of them.
+    """
 
     name: str
     hint: str
-    answer: Callable[..., torch.Tensor]
+    answer: Callable[..., Any]
+    applies: Callable[[Settings], bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,68 +41,164 @@ class Task:
     The tolerance is derived, not chosen. A result computed with n rounded operations differs from the exact
     one by at most γₙ·M, γₙ = n·u / (1 - n·u), where u = eps/2 is the unit roundoff of the answer's dtype
     and M bounds the sum of the absolute values of the terms that are added up (Higham, Accuracy and
-    Stability of Numerical Algorithms, 2002, Lemma 3.1). `magnitude` gives M, `operations` gives n for the
-    longest sensible way of writing the answer; the reference is computed in float64, so that its own error
-    does not count.
+    Stability of Numerical Algorithms, 2002, Lemma 3.1). `magnitude` gives M, in the answer's own form;
+    `operations` gives n for the longest sensible way of writing the answer. The reference is computed in
+    float64, so that its own error does not count; for an answer in float64 it counts as much as the
+    student's, and the bound doubles. Integers, booleans and texts are compared exactly and need no
+    magnitude.
+
+    A task whose reference holds `Prose` asks for words: they are shown beside the reference's and left to
+    the instructor, who has `rubric`. A task with an `experiment` asks for settings.
     """
 
     id: str
     title: str
     notebook: str  # stem of the notebook in solutions/ that asks it
+    order: int = 0  # place among the notebook's tasks
     text: str  # markdown with the equation; stands word for word in the notebook
     points: int
     minutes: int
     difficulty: Literal["easy", "medium", "hard"]
     inputs: Callable[[int], dict[str, Any]]
-    reference: Callable[..., torch.Tensor]
-    magnitude: Callable[..., torch.Tensor]
-    operations: int
+    reference: Callable[..., Any]
+    magnitude: Callable[..., Any] | None = None
+    operations: int = 0
     hints: tuple[str, str, str]  # from a nudge to nearly the answer
     misconceptions: tuple[Misconception, ...]
-    alternatives: tuple[Callable[..., torch.Tensor], ...]  # right answers in other styles, kept as tests
+    alternatives: tuple[Callable[..., Any], ...]  # right answers in other styles, kept as tests
     show: Callable[[np.ndarray, np.ndarray], Image] | None = None  # (expected, got) -> target beside yours
+    needs: tuple[str, ...] = ()  # modules an answer may import besides torch, numpy and Pillow
+    rubric: tuple[str, ...] = ()  # what an instructor looks for in the words
+    experiment: Experiment | None = None
+
+
+@dataclass(frozen=True)
+class Right:
+    """One part of a right answer; `expected` and `tolerance` are float64, or int64 where it is exact.
+
+    kind: as an `Output`'s, or "prose": any words. about: a text as it must be, or words to show.
+    """
+
+    kind: Leaf | Literal["prose"]
+    dtype: str = ""
+    about: str = ""
+    expected: np.ndarray | None = None
+    tolerance: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs with the right answer: `expected` and `tolerance` in float64, `dtype` that of the answer."""
+    """Inputs with the right answer, by path as in an `Output`. `seed` is what an experiment runs on."""
 
     inputs: dict[str, Any]
-    expected: np.ndarray
-    tolerance: np.ndarray
-    dtype: str
+    answer: dict[str, Right] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def expected(self) -> np.ndarray:
+        """The right values of an answer that is a single tensor, array, picture or number."""
+        value = self.answer[""].expected
+        assert value is not None
+        return value
+
+    @property
+    def tolerance(self) -> np.ndarray:
+        """How far from `expected` a right answer may round."""
+        value = self.answer[""].tolerance
+        assert value is not None
+        return value
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of a single answer."""
+        return self.answer[""].dtype
 
 
 def cases(task: Task, seed: int = PUBLIC_SEED) -> list[Case]:
-    """Compute the task's cases from a seed, reference included."""
-    return [case(task, task.inputs(_case_seed(task, seed, index))) for index in range(CASES)]
+    """Compute the task's cases from a seed, reference included; one alone where nothing depends on it."""
+    seeds = [_case_seed(task, seed, index) for index in range(CASES)]
+    if task.experiment is not None:
+        return [Case(task.inputs(seeds[0]), seed=seeds[0])]
+    if not task.inputs(seeds[0]):
+        return [case(task, {})]
+    return [case(task, task.inputs(one)) for one in seeds]
 
 
 def case(task: Task, inputs: dict[str, Any]) -> Case:
     """Compute the right answer for these inputs, and how far from it a right answer may round."""
-    dtype = str(task.reference(**inputs).dtype)
-    return Case(inputs, task.reference(**double(inputs)).numpy(), tolerance(task, inputs, dtype), dtype)
+    import numpy as np
+
+    exact = outcome(task.reference, double(inputs))
+    bounds = outcome(task.magnitude, double(inputs)).leaves if task.magnitude else {}
+    answer: dict[str, Right] = {}
+    for path, given in outcome(task.reference, inputs).leaves.items():
+        right = exact.leaves[path]
+        if given.kind == "text":
+            answer[path] = Right("prose" if given.dtype else "text", about=given.about)
+            continue
+        assert given.kind in ("tensor", "array", "image", "number")
+        assert right.values is not None
+        if right.values.dtype == np.int64:
+            allowed = np.zeros_like(right.values)
+        else:
+            magnitude = bounds[path].values
+            assert magnitude is not None
+            allowed = np.broadcast_to(_gamma(task.operations, given.dtype) * magnitude, right.shape).copy()
+        answer[path] = Right(given.kind, given.dtype, "", right.values, allowed)
+    return Case(inputs, answer)
 
 
-def tolerance(task: Task, inputs: Inputs, dtype: str) -> np.ndarray:
-    """γₙ·M for these inputs and the dtype of the answer ("torch.float32"), one number for each value."""
+def outcome(function: Callable[..., Any], inputs: Inputs) -> Output:
+    """What a trusted function gives for these inputs, with torch's seed as a student's function finds it."""
     import torch
 
-    unit_roundoff = torch.finfo(getattr(torch, dtype.removeprefix("torch."))).eps / 2
-    gamma = task.operations * unit_roundoff / (1 - task.operations * unit_roundoff)
-    return gamma * task.magnitude(**double(inputs)).numpy()
+    from lessonlib.grading.answers import read
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return read(function(**copied(inputs)))
 
 
 def double(inputs: Inputs) -> dict[str, Any]:
-    """Copies of the inputs, their floating-point tensors in float64."""
+    """Copies of the inputs, their floating-point tensors and arrays in float64."""
     import torch
 
     def exact(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        return value.to(torch.float64, copy=True) if value.is_floating_point() else value.clone()
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            return value.to(torch.float64, copy=True)
+        if hasattr(value, "astype") and value.dtype.kind == "f":
+            return value.astype("float64")
+        return _copy(value)
 
-    return {name: exact(value) for name, value in inputs.items()}
+    return {name: _mapped(value, exact) for name, value in inputs.items()}
+
+
+def copied(inputs: Inputs) -> dict[str, Any]:
+    """Copies of the inputs, down to every tensor in a list."""
+    return {name: _mapped(value, _copy) for name, value in inputs.items()}
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(one, change) for one in value)
+    if isinstance(value, dict):
+        return {name: _mapped(one, change) for name, one in value.items()}
+    return change(value)
+
+
+def _copy(value: Any) -> Any:
+    if hasattr(value, "clone"):  # a tensor
+        return value.clone()
+    return value.copy() if hasattr(value, "copy") else value  # an array or a picture
+
+
+def _gamma(operations: int, dtype: str) -> float:
+    """γₙ for a dtype: "torch.float32", "float32" or Python's "float"."""
+    import torch
+
+    kind = torch.float64 if dtype == "float" else getattr(torch, dtype.removeprefix("torch."))
+    rounded = operations * torch.finfo(kind).eps / 2
+    return (2 if kind == torch.float64 else 1) * rounded / (1 - rounded)
 
 
 def _case_seed(task: Task, seed: int, index: int) -> int:
