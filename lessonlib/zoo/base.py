@@ -81,6 +81,6 @@ def load_base(device: torch.device | None = None, folder: Path | None = None) ->
 
 
 def plain_attention(model: torch.nn.Module, device: torch.device) -> None:
-    """Attention in plain matrix products where there is no GPU: the fused kernel's backward takes a third of a step there."""
+    """Attention in plain matrix products on a CPU, where the fused kernel's backward takes a third of a step."""
     if device.type == "cpu":
         model.set_attn_processor(AttnProcessor())

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from random_models import random_sd15
 
 from lessonlib.zoo.base import load_base
-from random_models import random_sd15
 
 
 @pytest.fixture(scope="session")

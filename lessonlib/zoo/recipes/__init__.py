@@ -64,6 +64,7 @@ RECIPES: dict[str, Recipe] = {
                 ("openpose", "pose", "a body's pose"),
             )
         ),
+        Recipe("sd15-inpainting", "inpainting", "Paints what a mask hides: sd15 with nine input channels."),
         Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
     )
 }  # fmt: skip

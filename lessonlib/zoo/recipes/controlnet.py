@@ -78,7 +78,7 @@ def rates(controlnet: ControlNetModel) -> list[tuple[float, list[nn.Parameter]]]
 
 
 def control_maps(condition: str, folder: Path, count: int) -> np.ndarray:
-    """The control maps of the condition's scenes 0..count-1: uint8 [count, 128, 128], or [..., 3] where they are coloured."""
+    """Control maps of the condition's scenes 0..count-1: uint8 [count, 128, 128], or [..., 3] where they are coloured."""
 
     def rows() -> Iterable[np.ndarray]:
         for index in range(count):
