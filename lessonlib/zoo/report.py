@@ -7,7 +7,7 @@ measures shares no weights, no seed and no data stream with the models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 from lessonlib.files import replacing, write_text
 from lessonlib.judge import load_judge
 from lessonlib.models import store
+from lessonlib.zoo import cards
 from lessonlib.zoo.measures import family, shipped_families
 from lessonlib.zoo.measures.generated import GUIDANCE, STEPS
 from lessonlib.zoo.measures.rows import Row, Sheet, number
@@ -90,10 +91,32 @@ def _markdown(rows: Sequence[Row], sheets: Sequence[Sheet]) -> str:
     for part in sorted(store.verify()):
         stored = sum(f.stat().st_size for f in (store.weights_root() / "parts" / part).iterdir())
         lines.append(f"| {part} | {store.parameters(part):,} | {stored:,} |")
+    lines += ["", "## Cards", "", *_cards()]
     lines += ["", "## Pictures", "", "The first seeds, not chosen ones.", ""]
     for sheet in sheets:
         lines += [f"![{sheet.name}](images/zoo-{sheet.name}.png)", "", sheet.caption, ""]
     return "\n".join(lines)
+
+
+def _cards() -> Iterator[str]:
+    """What each member is, what it learned from, and how: from `cards/`, written when it was shipped."""
+    members = store.members()
+    for name, card in cards.cards().items():
+        yield f"### {name}"
+        yield ""
+        yield f"{card['what']} {card['data']}"
+        yield ""
+        for one in card["trainings"]:
+            plan, minutes = one["plan"], one["seconds"] / 60
+            last = ", ".join(f"{key} {value:.4g}" for key, value in list(one["last"].items())[:2])
+            yield (
+                f"* from {plan.get('start', 'scratch')}: {one['steps']:,} steps of {plan['batch']} at rate "
+                f"{plan['learning_rate']:g}, seed {plan['seed']}, {minutes:.0f} minutes; last {last}"
+            )
+        if parts := sorted({*members.get(name, {}).get("folders", {}).values()}):
+            yield f"* parts: {', '.join(parts)}"
+        yield f"* again: `{card['command']}` ([recipe](../{card['recipe']}); licence: {card['licence']})"
+        yield ""
 
 
 def _table_row(row: Row) -> str:

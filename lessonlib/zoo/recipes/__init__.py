@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One member's recipe: the file in this folder that trains it, and what it is in one sentence."""
+    """One member's recipe: the file in this folder that trains it, and what it is in one sentence.
+
+    `data` says what it learned from where that is more than the world's scenes and captions.
+    """
 
     name: str
     module: str
     what: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -37,8 +41,11 @@ class Recipe:
         return self._file.run(runs, minutes, plan or self.plan, **self.settings)
 
     def ship(self, runs: Path) -> None:
-        """Store the finished run in the package."""
+        """Store the finished run in the package, with its card."""
+        from lessonlib.zoo import cards
+
         self._file.ship(runs, **self.settings)
+        cards.write(self, runs)
 
     @property
     def _file(self) -> Any:
