@@ -83,3 +83,38 @@ def make_family(folder: Path) -> Path:
     store.fold(folder / "lora", "lcm-lora-sd15", root)
     store.add_member("lcm-lora-sd15", None, {"": "lcm-lora-sd15"}, root)
     return root
+
+
+def random_sdxl(sample_size: int = 8):
+    """A StableDiffusionXLPipeline: two text towers, micro-conditioning, sd15's VAE at SDXL's scaling."""
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    parts = random_sd15().components
+    torch.manual_seed(3)
+    second = CLIPTextConfig.from_dict(
+        {**parts["text_encoder"].config.to_dict(), "hidden_size": 48, "num_attention_heads": 4}
+        | {"projection_dim": 24, "hidden_act": "gelu"}
+    )
+    return StableDiffusionXLPipeline(
+        vae=parts["vae"],
+        text_encoder=CLIPTextModel(parts["text_encoder"].config),
+        text_encoder_2=CLIPTextModelWithProjection(second),
+        tokenizer=parts["tokenizer"],
+        tokenizer_2=parts["tokenizer"],
+        unet=random_unet(
+            sample_size=sample_size,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=32 + 48,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 24,
+            use_linear_projection=True,
+        ),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        ),
+        add_watermarker=False,
+    )

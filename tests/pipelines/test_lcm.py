@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import EulerAncestralDiscreteScheduler
 from PIL import Image
+from random_variants import random_sdxl
 
 from lessonlib.errors import LessonError
 from lessonlib.pipelines import lcm
@@ -172,10 +174,21 @@ def test_sizes(full):
 
 def test_turbo_keeps_its_scheduler(with_lora, monkeypatch):
     monkeypatch.setattr(type(with_lora), "__call__", no_model)
-    with pytest.raises(LessonError, match="'leading'.*'trailing'"):
+    with pytest.raises(LessonError, match=r"'leading'.*'trailing'"):
         lcm.turbo_picture(with_lora, "a cat")
     with pytest.raises(LessonError, match="steps is 5: choose 1 to 4"):
         lcm.turbo_picture(with_lora, "a cat", steps=5)
+
+
+def test_one_step_of_turbo_is_one_pass_at_pure_noise(calls):
+    turbo = quiet(random_sdxl())
+    turbo.scheduler = EulerAncestralDiscreteScheduler.from_config(
+        turbo.scheduler.config, timestep_spacing="trailing"
+    )
+    seen = calls(turbo)
+    assert lcm.turbo_picture(turbo, "a cat", size=(64, 64)).size == (64, 64)
+    assert [rows for rows, _ in seen] == [1]
+    assert turbo.scheduler.timesteps.tolist() == [999]
 
 
 # -------- real time
