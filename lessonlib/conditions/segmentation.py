@@ -1,6 +1,6 @@
 """A class map in colours: ADE20K's colour where ADE20K has the class, else a colour of the class's own.
 
-The seg ControlNet learned ADE20K's palette (Zhou et al. 2017; 150 classes, `ADE20K`). It has one class for all
+The seg ControlNet learned ADE20K's palette (Zhou et al. 2017; 150 classes). It has one class for all
 animals and one for all food; here a cat and a dog differ, so those take the colours farthest from all others.
 """
 
@@ -15,43 +15,55 @@ import numpy as np
 from lessonlib.world.canvas import CLASSES
 from lessonlib.world.render import Rendered
 
-Color = tuple[int, int, int]
-
-# class of the world -> the colour of its class in ADE20K
-ADE20K: dict[str, Color] = {
-    "sky": (6, 230, 230),
-    "ground": (120, 120, 70),  # earth
-    "water": (61, 230, 250),
-    "mountain": (143, 255, 140),
-    "building": (180, 120, 120),
-    "plant": (204, 255, 4),
-    "wall": (120, 120, 120),
-    "floor": (80, 50, 50),
-    "road": (140, 140, 140),
-    "column": (255, 8, 41),
-    "curtain": (255, 51, 7),
-    "rock": (255, 41, 10),
-    "furniture": (224, 5, 255),  # cabinet
-    "person": (150, 5, 61),
-    "car": (0, 102, 200),
-    "bus": (255, 0, 245),
-    "truck": (255, 0, 20),
-    "bicycle": (255, 245, 0),
-    "motorcycle": (163, 0, 255),  # minibike
-    "airplane": (0, 255, 61),
-    "sailboat": (173, 255, 0),  # boat
-    "house": (255, 9, 224),
-    "tree": (4, 200, 3),
-    "palm tree": (0, 82, 255),
-    "tent": (112, 224, 255),
-    "tulip": (255, 0, 0),  # flower
-    "book": (255, 163, 0),
-    "backpack": (70, 184, 160),  # bag
-    "soccer ball": (184, 0, 255),  # ball
-    "television": (0, 31, 255),
-    "alarm clock": (102, 255, 0),  # clock
-    "light bulb": (255, 173, 0),  # light
+# class of the world -> index of its class in ADE20K
+ADE20K: dict[str, int] = {
+    "sky": 2,
+    "ground": 13,  # earth
+    "water": 21,
+    "mountain": 16,
+    "building": 1,
+    "plant": 17,
+    "wall": 0,
+    "floor": 3,
+    "road": 6,
+    "column": 42,
+    "curtain": 18,
+    "rock": 34,
+    "furniture": 10,  # cabinet
+    "person": 12,
+    "car": 20,
+    "bus": 80,
+    "truck": 83,
+    "bicycle": 127,
+    "motorcycle": 116,  # minibike
+    "airplane": 90,
+    "sailboat": 76,  # boat
+    "house": 25,
+    "tree": 4,
+    "palm tree": 72,
+    "tent": 114,
+    "tulip": 66,  # flower
+    "book": 67,
+    "backpack": 115,  # bag
+    "soccer ball": 119,  # ball
+    "television": 89,
+    "alarm clock": 148,  # clock
+    "light bulb": 82,  # light
 }
+
+# ADE20K's colours in the order of its classes, as red, green and blue in hexadecimal
+_COLORS = """
+    787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33
+    ff0652 8fff8c ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff
+    08ffd6 07ffe0 ffb806 0aff47 ff290a 07ffff e0ff08 6608ff ff3d06 ffc207 ff7a08 00ff14 ff0829 ff0599 0633ff
+    eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00 ff1f00 ffe000 99ff00 0000ff ff4700 00ebff 00adff 1f00ff
+    0bc8c8 ff5200 00fff5 003dff 00ff70 00ff85 ff0000 ffa300 ff6600 c2ff00 008fff 33ff00 0052ff 00ff29 00ffad
+    0a00ff adff00 00ff99 ff5c00 ff00ff ff00f5 ff0066 ffad00 ff0014 ffb8b8 001fff 00ff3d 0047ff ff00cc 00ffc2
+    00ff52 000aff 0070ff 3300ff 00c2ff 007aff 00ffa3 ff9900 00ff0a ff7000 8fff00 5200ff a3ff00 ffeb00 08b8aa
+    8500ff 00ff5c b800ff ff001f 00b8ff 00d6ff ff0070 5cff00 00e0ff 70e0ff 46b8a0 a300ff 9900ff 47ff00 ff00a3
+    ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff
+    00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
+"""
 
 
 def from_truth(rendered: Rendered) -> np.ndarray:
@@ -72,18 +84,23 @@ def from_picture(picture: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
+def ade20k_palette() -> np.ndarray:
+    """uint8 [150, 3]: the colour of every ADE20K class."""
+    return np.array([list(bytes.fromhex(color)) for color in _COLORS.split()], np.uint8)
+
+
+@functools.cache
 def palette() -> np.ndarray:
     """uint8 [256, 3]: the colour of every index in `canvas.CLASSES`; further rows are black."""
     levels = np.array(list(itertools.product(range(5, 256, 50), repeat=3)))
-    chosen = dict(ADE20K)
+    chosen = {name: ade20k_palette()[index].astype(int) for name, index in ADE20K.items()}
     distance = np.full(len(levels), np.inf)
-    for color in ((0, 0, 0), *chosen.values()):
+    for color in (np.zeros(3), *chosen.values()):
         distance = np.minimum(distance, np.linalg.norm(levels - color, axis=1))
     for name in CLASSES:
         if name not in chosen:
-            farthest = levels[int(distance.argmax())]
-            chosen[name] = tuple(int(c) for c in farthest)
-            distance = np.minimum(distance, np.linalg.norm(levels - farthest, axis=1))
+            chosen[name] = levels[int(distance.argmax())]
+            distance = np.minimum(distance, np.linalg.norm(levels - chosen[name], axis=1))
     table = np.zeros((256, 3), np.uint8)
     table[: len(CLASSES)] = [chosen[name] for name in CLASSES]
     return table
