@@ -66,7 +66,7 @@ def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> P
     if entry is None:
         raise LessonError(f"The zoo in {root} has no member '{member}': it ships {_listing(members(root))}.")
     manifest = _read(root / "manifest.json")
-    used = {part: manifest.get(part, {}) for part in _parts(entry)}
+    used = {part: manifest.get(part, {}) for part in parts_of(entry)}
     target = cache_root() / "zoo" / f"{member}-{_digest({'member': entry, 'parts': used})}"
     if _whole(target):
         return target
@@ -101,7 +101,7 @@ def verify(weights_root: str | os.PathLike[str] | None = None) -> dict[str, str]
         else:
             states[part] = "altered" if list(_problems(folder, files)) else "ok"
     for entry in members(root).values():
-        states.update({part: "missing" for part in _parts(entry) if part not in states})
+        states.update({part: "missing" for part in parts_of(entry) if part not in states})
     return states
 
 
@@ -191,7 +191,7 @@ def add_member(
     entry: Member = {"model_index": index, "folders": dict(folders)}
     with _locked(root):
         stored = _read(root / "manifest.json")
-        if absent := [part for part in _parts(entry) if part not in stored]:
+        if absent := [part for part in parts_of(entry) if part not in stored]:
             raise LessonError(f"Member '{name}' needs parts that are not stored yet: {', '.join(absent)}.")
         components = {k for k, v in (index or {}).items() if isinstance(v, list) and all(v)}
         if absent := sorted(components - set(folders)):
@@ -405,7 +405,8 @@ def _problems(folder: Path, files: Files) -> Iterator[str]:
             yield f"The stored file {path} is altered (its SHA-256 is not the manifest's)"
 
 
-def _parts(entry: Member) -> list[str]:
+def parts_of(entry: Member) -> list[str]:
+    """The stored parts that a member is made of, each once."""
     values = entry["folders"].values()
     return sorted({p for value in values for p in ([value] if isinstance(value, str) else value)})
 

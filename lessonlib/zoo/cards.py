@@ -1,7 +1,7 @@
 """A shipped member's card: what it is, from what data, how it was trained. The report measures size and quality.
 
-`lesson zoo ship` writes `<weights>/cards/<member>.json` from the run's `plan.json` and `log.jsonl`. A run that began with the
-shipped weights goes on with their history.
+`lesson zoo ship` writes `<weights>/cards/<member>.json` from the run's `plan.json` and `log.jsonl`. A run that began with
+the shipped weights goes on with their history.
 """
 
 from __future__ import annotations

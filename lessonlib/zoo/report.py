@@ -113,8 +113,8 @@ def _cards() -> Iterator[str]:
                 f"* from {plan.get('start', 'scratch')}: {one['steps']:,} steps of {plan['batch']} at rate "
                 f"{plan['learning_rate']:g}, seed {plan['seed']}, {minutes:.0f} minutes; last {last}"
             )
-        if parts := sorted({*members.get(name, {}).get("folders", {}).values()}):
-            yield f"* parts: {', '.join(parts)}"
+        if name in members:
+            yield f"* parts: {', '.join(store.parts_of(members[name]))}"
         yield f"* again: `{card['command']}` ([recipe](../{card['recipe']}); licence: {card['licence']})"
         yield ""
 
