@@ -138,18 +138,24 @@ def _looks_like(wrong: Output, case: Case, output: Output) -> bool:
     """Whether the output is the misconception's, whatever its dtype; axes of length 1 do not matter."""
     mistaken, got = wrong.leaves, output.leaves
     return mistaken.keys() == got.keys() and all(
-        _part_looks_like(mistaken[path], case.answer.get(path), got[path]) for path in got
+        _part_looks_like(mistaken[path], case.answer.get(path), got[path], _widest(case, path))
+        for path in got
     )
 
 
-def _part_looks_like(wrong: Output, right: Right | None, part: Output) -> bool:
+def _widest(case: Case, path: str) -> float:
+    """The largest tolerance of this part, or of any where the right answer has no such part."""
+    parts = [case.answer[path]] if path in case.answer else case.answer.values()
+    return max((float(p.tolerance.max(initial=0.0)) for p in parts if p.tolerance is not None), default=0.0)
+
+
+def _part_looks_like(wrong: Output, right: Right | None, part: Output, allowed: float) -> bool:
     if part.kind == "text" or wrong.kind == "text":
         free = right is not None and right.kind == "prose"
         return part.kind == wrong.kind and (free or part.about == wrong.about)
     if part.values is None or wrong.values is None or _family(part) != _family(wrong):
         return False
     near, far = part.values.squeeze(), wrong.values.squeeze()
-    allowed = right.tolerance.max(initial=0.0) if right is not None and right.tolerance is not None else 0.0
     return near.shape == far.shape and bool((absolute(near - far) <= RECOGNISED * allowed).all())
 
 

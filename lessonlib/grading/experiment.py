@@ -95,4 +95,6 @@ def _plain(part: Output) -> Any:
     """A number or a text as the Python value it was; anything else is no setting."""
     if part.kind == "text":
         return part.about
-    return part.values.item() if part.kind == "number" and part.values is not None else None
+    if part.kind != "number" or part.values is None:
+        return None
+    return bool(part.values) if part.dtype == "bool" else part.values.item()

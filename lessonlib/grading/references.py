@@ -128,13 +128,14 @@ def _packed(value: Any, name: str, tensors: dict[str, Any]) -> Any:
         parts = [_packed(one, f"{name}.{index}", tensors) for index, one in enumerate(value)]
         return {type(value).__name__: parts}
     if isinstance(value, torch.Tensor):
-        tensors[name] = value.contiguous()
+        # a copy: safetensors refuses two tensors of one memory
+        tensors[name] = value.clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
     if isinstance(value, np.ndarray):
-        tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
+        tensors[name] = torch.tensor(value)
         return {"array": name}
     if hasattr(value, "getpixel"):
-        tensors[name] = torch.from_numpy(np.array(value))
+        tensors[name] = torch.tensor(np.array(value))
         return {"image": name}
     return {"value": value}
 

@@ -143,7 +143,8 @@ def case(task: Task, inputs: dict[str, Any]) -> Case:
         else:
             magnitude = bounds[path].values
             assert magnitude is not None
-            allowed = np.broadcast_to(_gamma(task.operations, given.dtype) * magnitude, right.shape).copy()
+            bound = _gamma(task.operations, given.dtype) * np.abs(magnitude)
+            allowed = np.broadcast_to(bound, right.shape).copy()
         answer[path] = Right(given.kind, given.dtype, "", right.values, allowed)
     return Case(inputs, answer)
 
