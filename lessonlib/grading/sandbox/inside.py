@@ -1,0 +1,215 @@
+"""The program that runs in the sandbox: torch is loaded once, then every request gets a fork of its own.
+
+It knows no seed, no right answer and no other student. It speaks with the supervisor over its standard input
+and output, which it takes for itself: the forks have neither. A request is `extract` (find the answers in a
+notebook) or `run` (call an answer on inputs); both are done in a fork, because both can crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import linecache
+import os
+import select
+import signal
+import sys
+import time
+import types
+from typing import IO, Any, NoReturn
+
+from lessonlib.grading.calling import Output, call_all, message
+from lessonlib.grading.notebooks import answer_source, answered, load_answer
+from lessonlib.grading.sandbox import wire
+
+LARGEST_REQUEST = 1 << 30
+PROCESSES = 48  # with threads
+FILES = 64
+LARGEST_FILE = 16 << 20
+
+
+def serve(alone: bool, preload: list[str]) -> None:
+    """Answer requests until the supervisor is gone.
+
+    Args:
+        alone: nothing else runs in this process namespace, so whatever is left after a request can be killed.
+        preload: modules that every fork then has.
+    """
+    requests, replies = _take(0, "rb"), _take(1, "wb")
+    for name in preload:
+        __import__(name)
+    _keep_out(alone)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    wire.send(replies, json.dumps({"status": "ready"}).encode())
+    while True:
+        try:
+            head, body = wire.receive(requests, LARGEST_REQUEST)
+        except EOFError:
+            return
+        request = json.loads(head)
+        if hasattr(os, "fork"):
+            wire.send(replies, *_in_fork(request, body, alone, (requests, replies)))
+        else:  # Windows: one request a process; the supervisor starts another
+            wire.send(replies, json.dumps({"status": "done", "code": 0}).encode(), _answer(request, body))
+            return
+
+
+def _take(number: int, mode: str) -> IO[bytes]:
+    """A standard stream under another, unheritable number; the old number leads nowhere."""
+    stream = os.fdopen(os.dup(number), mode)
+    os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    return stream
+
+
+def _keep_out(alone: bool) -> None:
+    """No fork may trace this process or read its memory; alone, the number of processes is limited too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    if alone:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+
+
+# --- One request --------------------------------------------------------------------------------------------
+
+
+def _answer(request: dict[str, Any], body: bytes) -> bytes:
+    if request["do"] == "extract":
+        return json.dumps(extract(body)).encode()
+    return wire.pack_outputs(run(request["source"], body))
+
+
+def extract(notebook: bytes) -> dict[str, str]:
+    """Task id -> the program that answers it, for every answer in a notebook of format 3 or 4."""
+    book = types.SimpleNamespace(cells=[_cell(cell) for cell in _cells(json.loads(notebook))])
+    sources = {task_id: answer_source(book, task_id) for task_id in dict.fromkeys(answered(book))}
+    return {task_id: source for task_id, source in sources.items() if source}
+
+
+def _cells(book: dict[str, Any]) -> list[dict[str, Any]]:
+    if "cells" in book:
+        return book["cells"]
+    return [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
+
+
+def _cell(cell: dict[str, Any]) -> types.SimpleNamespace:
+    source = cell.get("source", cell.get("input", ""))
+    return types.SimpleNamespace(
+        cell_type=cell.get("cell_type"), source=source if isinstance(source, str) else "".join(source)
+    )
+
+
+def run(source: str, inputs: bytes) -> list[Output]:
+    """Define a student's answer and call it on the inputs."""
+    cases = wire.unpack_inputs(inputs)
+    linecache.cache["answer"] = (len(source), None, source.splitlines(keepends=True), "answer")
+    try:
+        function = load_answer(source, "answer")
+    except BaseException as error:
+        return [Output("error", about=message(error))]
+    return call_all(function, cases)
+
+
+# --- In a fork of its own -----------------------------------------------------------------------------------
+
+
+def _in_fork(
+    request: dict[str, Any], body: bytes, alone: bool, closed: tuple[IO[bytes], ...]
+) -> tuple[bytes, bytes]:
+    """Do a request in a fork and collect its bytes; afterwards nothing of the fork is left."""
+    end, pipe = os.pipe()
+    start = time.monotonic()
+    pid = _fork()
+    if pid == 0:
+        _be_the_fork(request, body, pipe, (end, *(stream.fileno() for stream in closed)))
+    os.close(pipe)
+    status, data = _collect(end, pid, start + request["seconds"], request["bytes"])
+    os.close(end)
+    code = _finish(pid, alone, start + request["seconds"] if status == "done" and not data else 0.0)
+    if status == "done" and not data:
+        status = "exited" if code is not None and code >= 0 else "crashed" if code is not None else "timeout"
+    note = {"status": status, "code": code or 0, "seconds": round(time.monotonic() - start, 4)}
+    return json.dumps(note).encode(), data if status == "done" else b""
+
+
+def _fork() -> int:
+    """Fork; the processes just killed may need a moment to make room."""
+    for _ in range(100):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(0.01)
+    return os.fork()
+
+
+def _be_the_fork(request: dict[str, Any], body: bytes, pipe: int, closed: tuple[int, ...]) -> NoReturn:
+    try:
+        os.setsid()
+        for number in closed:
+            os.close(number)
+        _limit(request)
+        data = memoryview(_answer(request, body))
+        while data:
+            data = data[os.write(pipe, data) :]
+    finally:
+        os._exit(0)
+
+
+def _limit(request: dict[str, Any]) -> None:
+    import resource
+
+    seconds = int(request["seconds"]) + 2
+    limits = {"CPU": seconds, "CORE": 0, "FSIZE": LARGEST_FILE, "NOFILE": FILES}
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as stream:
+            limits["AS"] = int(stream.read().split()[0]) * resource.getpagesize() + request["memory"]
+    for name, value in limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def _collect(end: int, pid: int, deadline: float, most: int) -> tuple[str, bytes]:
+    """Read the fork's bytes until it closes the pipe, or is gone while others hold the pipe open."""
+    os.set_blocking(end, False)
+    found = io.BytesIO()
+    gone = False
+    while (left := deadline - time.monotonic()) > 0:
+        ready, _, _ = select.select([end], [], [], 0 if gone else min(left, 0.05))
+        if ready:
+            chunk = os.read(end, 1 << 16)
+            if not chunk:
+                return "done", found.getvalue()
+            if found.tell() + len(chunk) > most:
+                return "flood", b""
+            found.write(chunk)
+        elif gone:
+            return "done", found.getvalue()
+        else:
+            gone = _gone(pid)
+    return "timeout", b""
+
+
+def _finish(pid: int, alone: bool, deadline: float) -> int | None:
+    """Wait for the fork until the deadline, then kill it and all it started.
+
+    Returns:
+        The exit code, minus the signal that ended it, or None if it had to be killed.
+    """
+    while not (ended := _gone(pid)) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    for kill, whom in ((os.kill, -1),) if alone else ((os.killpg, pid), (os.kill, pid)):
+        with contextlib.suppress(OSError):  # nobody is left
+            kill(whom, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _gone(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def main() -> None:
+    """`inside.py alone|shared MODULES...`"""
+    serve(sys.argv[1] == "alone", sys.argv[2:])

@@ -1,0 +1,216 @@
+"""The trusted end of a sandbox: it asks, waits no longer than agreed, and kills what does not answer.
+
+It runs no student code and parses nothing but frames; whatever goes wrong inside is a `Reply` with a status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, Any, Literal
+
+import psutil
+
+from lessonlib.errors import LessonError
+from lessonlib.grading.sandbox import wire
+
+Level = Literal["sandboxed", "container", "process"]
+Status = Literal["done", "timeout", "flood", "memory", "exited", "crashed", "lost"]
+
+START = 180.0  # seconds until torch is loaded inside, on a machine that is busy
+GRACE = 3.0  # seconds after a deadline that the inside should have kept by itself
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may use: seconds, bytes of memory, bytes of its result."""
+
+    seconds: float = 10.0
+    memory: int = 2 << 30
+    result: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class Program:
+    """How to start the inside: a command whose standard input and output are the wall's two slots.
+
+    name: of the container, which outlives the command that started it; `remove` ends it.
+    """
+
+    level: Level
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a request.
+
+    status: "done" (then `data`), "timeout", "flood" (more bytes than allowed), "memory", "exited" (the code
+        ended its process before it answered; `code`), "crashed" (a signal did; `-code`), or "lost" (the
+        sandbox itself was ended from inside).
+    """
+
+    status: Status
+    data: bytes = b""
+    code: int = 0
+    seconds: float = 0.0
+
+
+class Sandbox:
+    """One sandbox, for one student: started when it is first asked, and again after it was lost."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def extract(self, notebook: bytes, limits: Limits) -> Reply:
+        """Find the answers in a notebook; `data` is JSON, task id -> program."""
+        return self._ask({"do": "extract"}, notebook, limits)
+
+    def run(self, source: str, inputs: bytes, limits: Limits) -> Reply:
+        """Call an answer on packed inputs; `data` are packed outputs."""
+        return self._ask({"do": "run", "source": source}, inputs, limits)
+
+    def close(self) -> None:
+        """Kill everything inside."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _kill(process)
+        if self.program.remove:
+            subprocess.run(self.program.remove, capture_output=True, timeout=60, check=False)
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                assert stream is not None
+                stream.close()
+
+    def start(self) -> None:
+        """Start the inside, if it does not run.
+
+        Raises:
+            LessonError: it does not come up.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        with tempfile.TemporaryFile() as errors:
+            try:
+                self._process = subprocess.Popen(
+                    self.program.command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=dict(self.program.environment),
+                )
+            except OSError as error:
+                raise LessonError(f"The sandbox cannot start: {error}.") from error
+            exchange = _Exchange(self._process, (), 1 << 16)
+            if exchange.wait(START) and exchange.reply is not None:
+                return
+            self.close()
+            errors.seek(0)
+            lines = errors.read()[-2000:].decode(errors="replace").strip().splitlines() or ["no message"]
+        raise LessonError(f"The sandbox cannot start ({self.program.level}): {lines[-1]}")
+
+    def _ask(self, request: dict[str, Any], body: bytes, limits: Limits) -> Reply:
+        self.start()
+        assert self._process is not None
+        request |= {"seconds": limits.seconds, "memory": limits.memory, "bytes": limits.result}
+        start = time.monotonic()
+        exchange = _Exchange(self._process, (json.dumps(request).encode(), body), limits.result + (1 << 16))
+        status: Status = "lost"
+        deadline = start + limits.seconds + GRACE
+        while not exchange.wait(0.2):
+            if time.monotonic() > deadline:
+                break
+            if _memory(self._process.pid) > limits.memory + (1 << 29):
+                status = "memory"
+                break
+        seconds = round(time.monotonic() - start, 4)
+        reply = _read(exchange.reply, seconds) if exchange.reply is not None else None
+        if reply is None or status == "memory":
+            self.close()
+            return Reply(status, seconds=seconds)
+        return reply
+
+
+class _Exchange:
+    """One message each way, in a thread: a stream that blocks for ever costs the thread and nothing else."""
+
+    def __init__(self, process: subprocess.Popen[bytes], parts: Sequence[bytes], largest: int) -> None:
+        self.reply: list[bytes] | None = None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._thread = threading.Thread(
+            target=self._work, args=(process.stdin, process.stdout, parts, largest), daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is over, well or badly, within so many seconds."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self, requests: IO[bytes], replies: IO[bytes], parts: Sequence[bytes], largest: int) -> None:
+        with contextlib.suppress(OSError, ValueError, EOFError, MemoryError):
+            if parts:
+                wire.send(requests, *parts)
+            self.reply = wire.receive(replies, largest)
+
+
+def _read(parts: list[bytes], seconds: float) -> Reply | None:
+    """A reply that the inside may have made up; None if it is none."""
+    try:
+        note, data = json.loads(parts[0]), parts[1]
+        status, code = note["status"], note["code"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return None
+    if status not in ("done", "timeout", "flood", "exited", "crashed") or type(code) is not int:
+        return None
+    return Reply(status, data, code, seconds)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and what descends from it; a process namespace dies with its first process."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    process.kill()
+    process.wait()
+
+
+def _memory(pid: int) -> int:
+    """Bytes that a process and its descendants have to themselves."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError, KeyError):  # it has just ended
+                total += _own_memory(process)
+    return total
+
+
+def _own_memory(process: psutil.Process) -> int:
+    if not psutil.LINUX:
+        return process.memory_info().rss
+    # Forks share most pages: each counts its share of them (Pss), not all of them (Rss).
+    with open(f"/proc/{process.pid}/smaps_rollup") as stream:
+        fields = dict(line.split(":", 1) for line in stream if ":" in line)
+    return sum(int(fields[name].split()[0]) * 1024 for name in ("Pss_Anon", "Pss_Shmem"))

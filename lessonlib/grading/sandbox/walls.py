@@ -1,0 +1,289 @@
+"""How the inside is started: in bubblewrap, in a container, or as a plain process.
+
+What is bound is the same everywhere: Python and its standard library, torch, NumPy, Pillow and safetensors
+with what they require, the few files of this package that the inside runs, and what a task needs besides.
+Everything is read-only. Tasks, references, solutions and the rest of this package are not there.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import lessonlib
+from lessonlib.errors import LessonError
+from lessonlib.grading.sandbox.supervisor import Program
+
+PACKAGES = ("torch", "numpy", "pillow", "safetensors")
+# The files of this package that the inside runs.
+OWN = (
+    "__init__.py",
+    "errors.py",
+    "grading/__init__.py",
+    "grading/answers.py",
+    "grading/calling.py",
+    "grading/notebooks.py",
+    "grading/task.py",
+    "grading/sandbox/__init__.py",
+    "grading/sandbox/wire.py",
+    "grading/sandbox/inside.py",
+)
+SPACE = 64 << 20  # bytes of /tmp and of /dev/shm
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "HOME": "/tmp",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+INSIDE_CODE, INSIDE_PACKAGES = "/course/code", "/course/packages"
+NOBODY = "65534"
+
+Binds = dict[str, str]  # place inside -> path outside
+
+
+# --- What is bound ------------------------------------------------------------------------------------------
+
+
+@cache
+def binds(needs: tuple[str, ...] = ()) -> Binds:
+    """Everything that is readable inside, for tasks that need these modules besides.
+
+    Raises:
+        LessonError: a module is not installed.
+    """
+    found: Binds = {}
+    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64"):
+        if os.path.isdir(folder) and not os.path.islink(folder):
+            found[folder] = folder
+    for file in ("/etc/ld.so.cache",):
+        if os.path.isfile(file):
+            found[file] = file
+    for path in (python(), os.path.join(sys.base_prefix, "lib"), sysconfig.get_path("stdlib")):
+        if not any(_is_below(path, place) for place in found):
+            found[path] = path
+    root = Path(lessonlib.__file__).parent
+    found |= {f"{INSIDE_CODE}/lessonlib/{name}": str(root / name) for name in OWN}
+    for name in needs:
+        if name.split(".")[0] == "lessonlib":
+            found |= dict(_own_module(name))
+    wanted = [*PACKAGES, *(name.split(".")[0] for name in needs if name.split(".")[0] != "lessonlib")]
+    for distribution in _required(wanted):
+        found |= dict(_top_level(distribution))
+    return found
+
+
+def hidden() -> list[str]:
+    """Folders inside what is bound that must look empty: packages of the Python that is bound."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    folders = {sysconfig.get_path(name, vars=base) for name in ("purelib", "platlib")}
+    folders |= {"/usr/lib/python3/dist-packages", "/usr/local/lib"}
+    seen = binds()
+    return sorted(f for f in folders if os.path.isdir(f) and any(_is_below(f, place) for place in seen))
+
+
+def python() -> str:
+    """The interpreter itself, not a virtual environment's link to it."""
+    return os.path.realpath(sys.executable)
+
+
+def links() -> dict[str, str]:
+    """/lib and the like, where they are links to /usr/lib: place -> target."""
+    return {name: os.readlink(name) for name in ("/lib", "/lib64", "/bin", "/sbin") if os.path.islink(name)}
+
+
+def _own_module(name: str) -> Iterator[tuple[str, str]]:
+    root = Path(lessonlib.__file__).parent
+    path = root.joinpath(*name.split(".")[1:])
+    path = path if path.is_dir() else path.with_suffix(".py")
+    if not path.exists() or path == root:
+        raise LessonError(f"A task needs {name}, which this package does not have: correct its `needs`.")
+    for parent in path.parents:  # the packages on the way
+        if parent == root:
+            break
+        yield (
+            f"{INSIDE_CODE}/lessonlib/{(parent / '__init__.py').relative_to(root)}",
+            str(parent / "__init__.py"),
+        )
+    yield f"{INSIDE_CODE}/lessonlib/{path.relative_to(root)}", str(path)
+
+
+def _required(names: list[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Distributions by import or project name, with everything they require, without extras."""
+    by_module = importlib.metadata.packages_distributions()
+    waiting, seen = list(names), set()
+    while waiting:
+        name = waiting.pop()
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            if name in by_module and by_module[name][0] != name:
+                waiting.append(by_module[name][0])
+            elif name in names:
+                raise LessonError(
+                    f"A task needs {name}, which is not installed: pip install {name}."
+                ) from None
+            continue
+        yield found
+        for requirement in found.requires or ():
+            if "extra ==" not in requirement:
+                waiting.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+
+
+def _top_level(distribution: importlib.metadata.Distribution) -> Iterator[tuple[str, str]]:
+    """The folders and files that a distribution has put beside each other, its metadata included."""
+    for name in {
+        file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")
+    }:
+        path = str(distribution.locate_file(name))
+        if not name.endswith(".pth") and os.path.exists(path):
+            yield f"{INSIDE_PACKAGES}/{name}", path
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _start(code: str, packages: str, alone: bool, needs: tuple[str, ...]) -> list[str]:
+    """The command that starts the inside; -I and -S keep every other path and set-up out."""
+    program = (
+        f"import sys; sys.path[:0] = {[code, packages]!r}; "
+        "from lessonlib.grading.sandbox.inside import main; main()"
+    )
+    return [python(), "-I", "-S", "-B", "-c", program, "alone" if alone else "shared", *needs]
+
+
+# --- bubblewrap ---------------------------------------------------------------------------------------------
+
+
+def bubblewrap(needs: tuple[str, ...] = ()) -> Program:
+    """A sandbox of namespaces: no network, no other process, nothing to write but a small /tmp.
+
+    Run by root, the inside is another user (nobody) outside as well, because the kernel does not limit root's
+    number of processes.
+
+    Raises:
+        LessonError: bwrap is not installed.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise LessonError(
+            "bubblewrap is not installed: `apt-get install bubblewrap` (Debian, Ubuntu), `dnf install "
+            "bubblewrap` (Fedora) or `conda install -c conda-forge bubblewrap`."
+        )
+    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, True, needs)
+    bound = binds(needs)
+    if os.geteuid() != 0:
+        return Program("sandboxed", tuple(_namespaces(bwrap, bound) + inside))
+    stages = {place: f"/stage/{number}" for number, place in enumerate(bound)}
+    outer = [bwrap, "--die-with-parent", "--ro-bind", "/usr", "/usr"]
+    for name in ("/lib", "/lib64", "/bin", "/sbin"):
+        if os.path.islink(name):
+            outer += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            outer += ["--ro-bind", name, name]
+    outer += ["--ro-bind", os.path.realpath(bwrap), "/bwrap", "--dev-bind", "/dev", "/dev"]
+    outer += ["--bind", "/proc", "/proc", "--tmpfs", "/tmp", "--perms", "0755", "--dir", "/stage"]
+    for place, stage in stages.items():
+        outer += ["--ro-bind", bound[place], stage]
+    outer += ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
+    return Program(
+        "sandboxed", tuple(outer + _namespaces("/bwrap", stages) + inside), {"PATH": "/usr/bin:/bin"}
+    )
+
+
+def _namespaces(bwrap: str, bound: Binds) -> list[str]:
+    command = [
+        bwrap,
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--cap-drop",
+        "ALL",
+    ]
+    command += [
+        "--clearenv",
+        "--die-with-parent",
+        "--new-session",
+        "--disable-userns",
+        "--hostname",
+        "sandbox",
+    ]
+    for name, value in ENVIRONMENT.items():
+        command += ["--setenv", name, value]
+    for place, path in bound.items():
+        command += ["--ro-bind", path, place]
+    for folder in hidden():
+        command += ["--tmpfs", folder, "--remount-ro", folder]
+    for place, target in links().items():
+        command += ["--symlink", target, place]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/dev/shm", "/tmp"):
+        command += ["--perms", "1777", "--size", str(SPACE), "--tmpfs", folder]
+    return command + ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+
+
+# --- Containers ---------------------------------------------------------------------------------------------
+
+IMAGE = "lesson-empty"
+
+
+def container(needs: tuple[str, ...] = ()) -> Program:
+    """docker or podman with an empty image: everything inside is bound from outside, read-only.
+
+    Raises:
+        LessonError: neither is installed.
+    """
+    engine = shutil.which("podman") or shutil.which("docker")
+    if engine is None:
+        raise LessonError("Neither podman nor docker is installed.")
+    name = f"lesson-{uuid.uuid4().hex[:12]}"
+    command = [engine, "run", "--rm", "--interactive", "--name", name, "--network", "none", "--read-only"]
+    command += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", f"{NOBODY}:{NOBODY}"]
+    command += ["--pids-limit", "64", "--memory", "4g", "--workdir", "/tmp"]
+    command += ["--tmpfs", f"/tmp:rw,size={SPACE},mode=1777", "--shm-size", str(SPACE)]
+    for key, value in ENVIRONMENT.items():
+        command += ["--env", f"{key}={value}"]
+    bound = binds(needs)
+    for place, path in bound.items():
+        command += ["--volume", f"{path}:{place}:ro"]
+    for place, target in links().items():
+        if (whole := os.path.normpath(os.path.join("/", target))) in bound:
+            command += ["--volume", f"{whole}:{place}:ro"]
+    for folder in hidden():
+        command += ["--tmpfs", f"{folder}:ro,size=4096"]
+    # Root may do everything to a process of its container but what `--cap-drop` took: nobody else is in it.
+    command += ["--entrypoint", python(), IMAGE]
+    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, True, needs)[1:]
+    return Program("container", tuple(command + inside), dict(os.environ), (engine, "rm", "--force", name))
+
+
+# --- A plain process ----------------------------------------------------------------------------------------
+
+
+def process(needs: tuple[str, ...] = ()) -> Program:
+    """A process with limits of time and memory, and nothing that isolates it."""
+    code = str(Path(lessonlib.__file__).parents[1])
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None
+    assert spec.origin is not None
+    packages = str(Path(spec.origin).parents[1])
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
+    environment = {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return Program("process", tuple(_start(code, packages, False, needs)), environment)
