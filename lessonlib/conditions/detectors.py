@@ -9,17 +9,20 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from lessonlib.conditions import pose, segmentation
 from lessonlib.errors import LessonError
-from lessonlib.models import machine
+from lessonlib.models import downloads, machine
+from lessonlib.models.catalogue import Model
 
-_ANNOTATORS = "lllyasviel/Annotators"
+_ANNOTATORS, _OPENPOSE = "lllyasviel/Annotators", "lllyasviel/ControlNet"
 _SEGMENTER = "openmmlab/upernet-convnext-small"  # trained on ADE20K
 
 
@@ -72,7 +75,29 @@ def check_torchvision() -> None:
 @functools.cache
 def _loaded(detector: str, repository: str) -> Any:
     """A detector of controlnet_aux on this machine's device, kept."""
-    return getattr(controlnet_aux(), detector).from_pretrained(repository).to(machine.device())
+    kind = getattr(controlnet_aux(), detector)
+    with _clear_errors(repository):
+        return kind.from_pretrained(repository).to(machine.device())
+
+
+@functools.cache
+def _segmenter(repository: str) -> tuple[Any, Any]:
+    """(processor, network), kept."""
+    check_torchvision()
+    from transformers import AutoImageProcessor, UperNetForSemanticSegmentation
+
+    with _clear_errors(repository):
+        processor = AutoImageProcessor.from_pretrained(repository)
+        network = UperNetForSemanticSegmentation.from_pretrained(repository).to(machine.device())
+    return processor, network
+
+
+@contextmanager
+def _clear_errors(repository: str) -> Iterator[None]:
+    """What the hub says, in one sentence about the detector's weights."""
+    row = Model(name="a detector", kind="pipeline", hub=repository, components=(), licence="", tiny="")
+    with downloads.clear_errors(row):
+        yield
 
 
 def _depth(picture: Image.Image, side: int) -> Image.Image:
@@ -82,12 +107,14 @@ def _depth(picture: Image.Image, side: int) -> Image.Image:
 def _normal(picture: Image.Image, side: int) -> Image.Image:
     midas = _loaded("MidasDetector", _ANNOTATORS)
     _, normal = midas(picture, depth_and_normal=True, detect_resolution=side, image_resolution=side)
-    return Image.fromarray(np.asarray(normal)[..., ::-1])  # it comes as (z, y, x)
+    return Image.fromarray(np.ascontiguousarray(np.asarray(normal)[..., ::-1]))  # it comes as (z, y, x)
 
 
 def _pose(picture: Image.Image, side: int) -> Image.Image:
-    detector = _loaded("OpenposeDetector", "lllyasviel/ControlNet")
-    return detector(picture, detect_resolution=side, image_resolution=side)
+    drawn = _loaded("OpenposeDetector", _OPENPOSE)(picture, detect_resolution=side, image_resolution=side)
+    if not np.asarray(drawn).any():
+        raise LessonError(pose.NOBODY)
+    return drawn
 
 
 def _scribble(picture: Image.Image, side: int) -> Image.Image:
@@ -96,8 +123,18 @@ def _scribble(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _lineart(picture: Image.Image, side: int) -> Image.Image:
-    detector = _loaded("LineartDetector", _ANNOTATORS)
-    return detector(picture, detect_resolution=side, image_resolution=side)
+    return _loaded("LineartDetector", _ANNOTATORS)(picture, detect_resolution=side, image_resolution=side)
+
+
+def _segmentation(picture: Image.Image, side: int) -> Image.Image:
+    import torch
+
+    processor, network = _segmenter(_SEGMENTER)
+    pixels = processor(picture, return_tensors="pt")["pixel_values"].to(network.device)
+    with torch.inference_mode():
+        found = network(pixels)
+    classes = processor.post_process_semantic_segmentation(found, target_sizes=[picture.size[::-1]])[0]
+    return Image.fromarray(segmentation.ade20k_palette()[classes.cpu().numpy()])
 
 
 DETECTORS: dict[str, Callable[[Image.Image, int], Image.Image]] = {
@@ -106,4 +143,5 @@ DETECTORS: dict[str, Callable[[Image.Image, int], Image.Image]] = {
     "pose": _pose,
     "scribble": _scribble,
     "lineart": _lineart,
+    "segmentation": _segmentation,
 }

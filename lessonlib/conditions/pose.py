@@ -28,6 +28,7 @@ COLORS: tuple[tuple[int, int, int], ...] = (
     (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
     (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
+NOBODY = "No person was found in the picture, so it has no pose: give one that shows a person."
 SURE = 0.25  # from this share of its map's probability on, the judge's key point is drawn
 
 
