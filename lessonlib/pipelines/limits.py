@@ -48,3 +48,19 @@ def check_size(size: tuple[int, int]) -> None:
             f"The size is {size[0]}x{size[1]} pixels: a latent stands for 8x8 of them, so choose multiples of 8 "
             f"between {SMALLEST} and {LARGEST}."
         )
+
+
+def check_strength(strength: float, steps: int) -> int:
+    """How many of `steps` are run when a picture is noised by `strength` and denoised again: int(steps strength).
+
+    Raises:
+        LessonError: `strength` is not from 0 to 1, or no step is left.
+    """
+    if not 0 <= strength <= 1:
+        raise LessonError(f"strength is {strength:g}: choose 0 (keep the picture) to 1 (forget it).")
+    if not int(steps * strength):
+        raise LessonError(
+            f"{steps} steps at strength {strength:g} leave int({steps * strength:g}) = 0 steps to run: raise the "
+            f"strength to {1 / steps:.3g} or more, or use more steps."
+        )
+    return int(steps * strength)
