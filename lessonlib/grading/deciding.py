@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lessonlib.grading.answers import Output
     from lessonlib.grading.experiment import Experiment
 
-# A known mistake is recognised within this many tolerances. Mistakes lie millions of tolerances apart (a
+# A known mistake is recognised within this many tolerances. Mistakes lie thousands of tolerances apart (a
 # test says so).
 RECOGNISED = 100.0
 

@@ -157,7 +157,7 @@ def outcome(function: Callable[..., Any], inputs: Inputs) -> Output:
 
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return read(function(**copied(inputs)))
+        return read(function(*copied(inputs).values()))
 
 
 def double(inputs: Inputs) -> dict[str, Any]:

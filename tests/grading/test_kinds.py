@@ -221,7 +221,7 @@ def test_inputs_of_every_kind_come_back(tmp_path: Path, monkeypatch: pytest.Monk
         "nested": ({"a": [torch.ones(2), 3]}, "text"),
         "value": None,
     }
-    toy = task(lambda **inputs: 1, lambda seed: given)
+    toy = task(lambda *inputs: 1, lambda seed: given)
     monkeypatch.setattr(references, "FOLDER", tmp_path)
     references.write(toy)
     assert references.is_current(toy)

@@ -93,7 +93,7 @@ def part_apart(a: Output, b: Output, widest: float) -> bool:
     if a.values.shape != b.values.shape or a.kind != b.kind:
         return True
     exact = a.values.dtype == np.int64
-    return bool(np.abs(a.values - b.values).max(initial=0) > (0 if exact else 1e3 * RECOGNISED * widest))
+    return bool(np.abs(a.values - b.values).max(initial=0) > (0 if exact else 10 * RECOGNISED * widest))
 
 
 @each_task
