@@ -72,6 +72,15 @@ RECIPES: dict[str, Recipe] = {
             )
         ),
         Recipe("sd15-inpainting", "inpainting", "Paints what a mask hides: sd15 with nine input channels."),
+        Recipe("image_encoder", "image_encoder", "Pictures to embeddings: CLIP's vision tower, beside the text tower."),
+        *(
+            Recipe(name, "ip_adapter", f"Draws by a reference picture: {what}.", {"kind": name})
+            for name, what in (
+                ("ip-adapter", "4 tokens of its embedding"),
+                ("ip-adapter-plus", "16 tokens of its patches"),
+                ("ip-adapter-face", "16 tokens of a head's patches, to keep who it is"),
+            )
+        ),
         Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
     )
 }  # fmt: skip
