@@ -8,8 +8,10 @@
 The two counts of live maps were measured with the full-size networks in float32: 28 of the UNet's at 48 × 48
 latents, oneDNN's copies of the weights included, and 3.96 of the decoder's at 192 × 192 pixels. A VAE with
 `force_upcast` (SDXL) counts 4 bytes everywhere. With `enable_model_cpu_offload()` the GPU holds either the
-UNet and what works inside it (ControlNets, adapters) or the VAE, and RAM holds all weights. The 1 GiB stands
-for Python, torch and the GPU's own context. The figures are estimates; no GPU was measured for them.
+UNet and what works inside it (ControlNets, adapters) or the VAE, and RAM holds all weights. With
+`enable_sequential_cpu_offload()` it holds one layer, which is counted in the 1 GiB. With tiling the VAE
+decodes 512 x 512 pixels at a time. The 1 GiB stands for Python, torch and the GPU's own context. The figures
+are estimates; no GPU was measured for them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from lessonlib.models.catalogue import CATALOGUE, Component, Model
 OVERHEAD = 1 << 30
 UNET_MAPS, UNET_WIDTH = 32, 320
 VAE_MAPS, VAE_WIDTH = 4, 256
+TILE = 512  # pixels a side
 
 # lesson -> rows of the catalogue that are loaded at the same time
 LESSONS: dict[str, tuple[str, ...]] = {
@@ -47,7 +50,10 @@ class Need:
     models: tuple[str, ...]
     download: int
     vram: int  # everything on the GPU, float16
+    vram_tiled: int  # the same, the VAE working in tiles
     vram_offload: int  # enable_model_cpu_offload()
+    vram_offload_tiled: int
+    vram_sequential: int  # enable_sequential_cpu_offload(), the VAE working in tiles
     ram_offload: int  # the weights that then lie in RAM
     ram_cpu: int  # everything on the CPU, float32
 
@@ -65,12 +71,20 @@ def need(lesson: str, models: tuple[str, ...]) -> Need:
     unet = max(_bytes(r, p, 2) for r, p in parts if p.folder == "unet")
     inside = sum(_bytes(r, p, 2) for r, p in parts if r.kind != "pipeline" and "encoder" not in p.folder)
     vae = max(_bytes(r, p, 2) for r, p in parts if p.folder == "vae")
+    denoising, decoding, tile = (
+        denoising_bytes(rows, 2),
+        decoding_bytes(rows, 2),
+        decoding_bytes(rows, 2, TILE),
+    )
     return Need(
         lesson=lesson,
         models=models,
         download=sum(part.parameters * part.stored_bytes for _, part in parts),
-        vram=half + max(denoising_bytes(rows, 2), decoding_bytes(rows, 2)) + OVERHEAD,
-        vram_offload=max(unet + inside + denoising_bytes(rows, 2), vae + decoding_bytes(rows, 2)) + OVERHEAD,
+        vram=half + max(denoising, decoding) + OVERHEAD,
+        vram_tiled=half + max(denoising, tile) + OVERHEAD,
+        vram_offload=max(unet + inside + denoising, vae + decoding) + OVERHEAD,
+        vram_offload_tiled=max(unet + inside + denoising, vae + tile) + OVERHEAD,
+        vram_sequential=max(denoising, tile) + OVERHEAD,
         ram_offload=half + OVERHEAD,
         ram_cpu=full + max(denoising_bytes(rows, 4), decoding_bytes(rows, 4)) + OVERHEAD,
     )
@@ -96,9 +110,9 @@ def denoising_bytes(rows: list[Model], bytes_each: int) -> int:
     return UNET_MAPS * UNET_WIDTH * latent**2 * 2 * bytes_each
 
 
-def decoding_bytes(rows: list[Model], bytes_each: int) -> int:
-    """The VAE decoder's maps."""
-    side = max(row.side for row in rows)
+def decoding_bytes(rows: list[Model], bytes_each: int, tile: int | None = None) -> int:
+    """The VAE decoder's maps, of the whole picture or of a tile of so many pixels a side."""
+    side = min([*([tile] if tile else []), max(row.side for row in rows)])
     return VAE_MAPS * VAE_WIDTH * side**2 * (4 if any(r.float32_vae for r in rows) else bytes_each)
 
 
