@@ -62,12 +62,11 @@ def exercise(task_id: str) -> Callable[[F], F]:
         return function
 
     if callable(task_id):  # @exercise without the name of a task
-        name = tasks.ids()[0]
         show(
             Card(
                 "note",
                 "Which exercise is this?",
-                (f'Write `@exercise("{name}")`, with the name of the task.',),
+                ('Write `@exercise("cfg")`, with the name of the task.',),
             )
         )
         return task_id  # type: ignore[return-value]

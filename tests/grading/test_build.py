@@ -15,8 +15,8 @@ from lessonlib.cli import app
 from lessonlib.errors import LessonError
 from lessonlib.grading import references, selfcheck, tasks
 from lessonlib.grading.build import build, stale
-from lessonlib.grading.notebooks import BEGIN, notebooks
-from lessonlib.grading.task import Misconception, cases
+from lessonlib.grading.notebooks import BEGIN, answered, notebooks, read
+from lessonlib.grading.task import Misconception, Task, cases
 
 NOTEBOOK = "00_start_here.ipynb"
 TASK = tasks.get("cfg")
@@ -24,11 +24,15 @@ TASK = tasks.get("cfg")
 
 @pytest.fixture
 def course(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of everything the command writes or reads."""
+    """A course of one notebook and one exercise: a copy of everything the command writes or reads."""
     for folder in ("solutions", "exercises"):
-        shutil.copytree(root / folder, tmp_path / folder)
-    shutil.copytree(references.FOLDER, tmp_path / "references")
+        (tmp_path / folder).mkdir()
+        shutil.copy(root / folder / NOTEBOOK, tmp_path / folder)
+    (tmp_path / "references").mkdir()
+    for path in references.FOLDER.glob("cfg.*"):
+        shutil.copy(path, tmp_path / "references")
     monkeypatch.setattr(references, "FOLDER", tmp_path / "references")
+    monkeypatch.setattr(tasks, "all_tasks", lambda: [TASK])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -127,13 +131,20 @@ def test_without_solutions_it_says_where_to_go(tmp_path: Path) -> None:
         build(tmp_path)
 
 
-def test_every_task_holds(root: Path) -> None:
-    reports = selfcheck.check(root)
-    assert [problem for report in reports for problem in report.problems] == []
-    numbers = selfcheck.summary(reports)
-    assert numbers["tasks"] == numbers["stubs_failing"] == numbers["solutions_passing"] == len(tasks.ids())
-    assert numbers["alternatives"] == numbers["alternatives_passing"] >= 3
-    assert numbers["misconceptions"] == numbers["misconceptions_caught_with_own_hint"] >= 4
+@pytest.mark.parametrize("task", tasks.all_tasks(), ids=lambda task: task.id)
+def test_every_task_holds(task: Task, root: Path) -> None:
+    report = selfcheck.check_task(task, root)
+    assert report.problems == []
+    numbers = selfcheck.summary([report])
+    assert numbers["stubs_failing"] == numbers["solutions_passing"] == 1
+    assert numbers["alternatives"] == numbers["alternatives_passing"] >= 1
+    assert numbers["misconceptions"] == numbers["misconceptions_caught_with_own_hint"] >= 3
+
+
+def test_tasks_come_in_the_order_of_their_notebooks(root: Path) -> None:
+    for path in notebooks(root / "solutions"):
+        asked = answered(read(path.read_text(), path.name))
+        assert asked == [task.id for task in tasks.all_tasks() if task.notebook == path.stem]
 
 
 def test_check_prints_the_numbers(course: Path) -> None:

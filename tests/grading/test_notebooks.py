@@ -146,6 +146,18 @@ def test_an_answer_may_call_itself_and_its_helper_may_too() -> None:
     assert load_answer(source, "a")(7)
 
 
+def test_an_earlier_exercise_that_an_answer_uses_comes_without_its_check() -> None:
+    submitted = book(
+        "from lessonlib.grading import exercise",
+        '@exercise("one")\ndef one(x):\n    return x + 1',
+        '@exercise("two")\ndef two(x):\n    return one(x) + 1',
+    )
+    source = answer_source(submitted, "two")
+    assert source is not None
+    assert "exercise" not in source
+    assert load_answer(source, "submission.ipynb")(1) == 3
+
+
 def test_the_solutions_text_is_its_authors() -> None:
     text = solution_text(book(ANSWER), "double")
     assert (

@@ -117,8 +117,9 @@ def test_solved_follows_the_latest_answer_of_this_session(capsys: pytest.Capture
 
 
 def test_progress_remembers_a_pass_after_a_later_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    total = sum(task.points for task in tasks.all_tasks())
     progress()
-    assert "0 of 10 points" in shown(capsys)
+    assert f"0 of {total} points" in shown(capsys)
     exercise("cfg")(swapped)
     shown(capsys)
     progress()
@@ -128,7 +129,7 @@ def test_progress_remembers_a_pass_after_a_later_mistake(capsys: pytest.CaptureF
     shown(capsys)
     progress()
     text = shown(capsys)
-    assert "10 of 10 points" in text
+    assert f"10 of {total} points" in text
     assert "solved" in text
 
 
