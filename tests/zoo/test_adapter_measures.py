@@ -1,0 +1,153 @@
+"""Measures of ControlNets, IP-Adapters and inpainting: right on real scenes, wrong on shuffled ones, whole on a store."""
+
+import numpy as np
+import pytest
+import torch
+from random_models import make_store
+from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from lessonlib.conditions import CONTROLNETS
+from lessonlib.judge import load_judge
+from lessonlib.judge.evaluate import real_scenes
+from lessonlib.world.render import render
+from lessonlib.world.scene import is_held_out
+from lessonlib.zoo import measures
+from lessonlib.zoo.base import load_base
+from lessonlib.zoo.measures import controlnet, generated, inpainting, ip_adapter
+from lessonlib.zoo.recipes import RECIPES
+from lessonlib.zoo.recipes import controlnet as controlnet_recipe
+from lessonlib.zoo.recipes import inpainting as inpainting_recipe
+from lessonlib.zoo.recipes import ip_adapter as ip_adapter_recipe
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return load_judge()
+
+
+@pytest.mark.parametrize("condition", list(CONTROLNETS))
+def test_real_scenes_agree_with_their_own_map_and_not_with_anothers(condition, judge):
+    how = controlnet.MEASURED[condition]
+    truths = [render(scene) for scene in real_scenes(how.split, 12, 3)]
+    pictures = np.stack([truth.image for truth in truths])
+    verdicts = judge.judge(list(pictures))
+    own = np.mean(controlnet.agreements(condition, pictures, verdicts, truths))
+    others = np.mean(controlnet.agreements(condition, pictures, verdicts, [*truths[1:], truths[0]]))
+    if how.metric in ("depth_rmse", "normal_angle"):
+        assert own < 0.6 * others
+    else:
+        assert own > 1.4 * others
+    if condition == "canny":
+        assert own == 1
+
+
+def test_a_real_border_is_no_seam_and_a_pasted_one_is():
+    truths = [render(scene) for scene in real_scenes("seen", 8, 3)]
+    real = np.stack([truth.image for truth in truths])
+    holes = np.stack([inpainting.object_hole(truth) for truth in truths])
+    assert inpainting.seam(real, real, holes).value == 1
+    pasted = np.where(holes[..., None], 255 - real, real)
+    assert inpainting.seam(pasted, real, holes).low > 3
+
+
+def test_the_exchanged_object_is_new_and_never_held_out():
+    scenes = real_scenes("seen", 40, 5)
+    for old, new in zip(scenes, inpainting.exchanged(scenes, 5), strict=True):
+        assert new.things[0].name != old.things[0].name
+        assert (new.background, new.style) == (old.background, old.style)
+        assert not is_held_out(new)
+
+
+def test_an_outpainted_canvas_holds_the_picture():
+    image = render(real_scenes("seen", 1, 3)[0]).image
+    canvas, beyond = inpainting.outpainting(image, (128, 192))
+    assert np.array_equal(canvas[~beyond].reshape(image.shape), image)
+    assert beyond.mean() == pytest.approx(1 / 3)
+
+
+def test_a_picture_is_most_like_itself(judge):
+    verdicts = judge.judge([render(scene).image for scene in real_scenes("seen", 6, 3)])
+    own = ip_adapter.similarities(verdicts, verdicts)
+    assert own == pytest.approx([1.0] * 6)
+    assert np.mean(ip_adapter.similarities(verdicts, [*verdicts[1:], verdicts[0]])) < 0.9
+
+
+@pytest.fixture(scope="module")
+def shipped(sd15_folder, tmp_path_factory):
+    """A weights root with untrained members of every family of this file, and its cache."""
+    root = tmp_path_factory.mktemp("shipped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESSON_WEIGHTS", str(root / "weights"))
+        patch.setenv("LESSON_CACHE", str(root / "cache"))
+        make_store(sd15_folder, root / "weights")
+        base = load_base(torch.device("cpu"))  # from the store: what is served is what is measured
+        torch.manual_seed(0)
+        for condition in ("canny", "depth", "pose"):
+            name = CONTROLNETS[condition]
+            controlnet_recipe.build(base.unet).save_pretrained(root / f"runs/{name}/model")
+            RECIPES[name].ship(root / "runs")
+        inpainting_recipe.build(base.unet).save_pretrained(root / "runs/sd15-inpainting/model/unet")
+        RECIPES["sd15-inpainting"].ship(root / "runs")
+        config = CLIPVisionConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+            image_size=128, patch_size=32, projection_dim=24,
+        )  # fmt: skip
+        encoder = CLIPVisionModelWithProjection(config)
+        encoder.save_pretrained(root / "runs/image_encoder/model")
+        RECIPES["image_encoder"].ship(root / "runs")
+        for kind, file in ip_adapter_recipe.FILES.items():
+            (root / "runs" / kind / "model").mkdir(parents=True)
+            weights = ip_adapter_recipe.fresh_weights(base.unet, kind, encoder)
+            save_file({k: v.contiguous() for k, v in weights.items()}, root / "runs" / kind / "model" / file)
+            RECIPES[kind].ship(root / "runs")
+    return root
+
+
+EXPECTED = {
+    "controlnet": {
+        ("controlnet-canny", "edge_f1", "controlled"), ("controlnet-canny", "edge_f1", "scale 0"),
+        ("controlnet-canny", "edge_f1", "shuffled"), ("controlnet-canny", "edge_f1", "VAE"),
+        ("controlnet-canny", "object", "controlled"), ("controlnet-canny", "object", "scale 0"),
+        ("controlnet-depth", "depth_rmse", "controlled"), ("controlnet-openpose", "pck", "controlled"),
+        ("controlnet canny + depth", "edge_f1", "both"), ("controlnet canny + depth", "depth_rmse", "both"),
+    },
+    "ip_adapter": {
+        ("ip-adapter", "object", "empty prompt"), ("ip-adapter", "object", "shuffled"),
+        ("ip-adapter", "background", "prompt, scale 0.6"), ("ip-adapter-plus", "similarity", "empty prompt"),
+        ("ip-adapter-face", "identity attributes", "prompt, scale 0.6"),
+        ("ip-adapter-face", "outfit", "prompt, scale 0.6"),
+    },
+    "inpainting": {
+        ("sd15-inpainting", "object", "in the mask"), ("sd15-inpainting", "seam", "in the mask"),
+        ("sd15-inpainting", "seam", "outpainting"), ("sd15-inpainting", "background", "outpainting"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", list(EXPECTED))
+def test_a_family_measures_what_is_shipped(family, shipped, judge, monkeypatch):
+    monkeypatch.setenv("LESSON_WEIGHTS", str(shipped / "weights"))
+    monkeypatch.setenv("LESSON_CACHE", str(shipped / "cache"))
+    module = measures.family(family)
+    monkeypatch.setattr(module, "STEPS", 2)
+    ticks = []
+    rows, sheets = module.measure(2, 3, judge, ticks.append)
+    assert sum(ticks) == module.pictures(2)
+    found = {(row.member, row.metric, row.split): row for row in rows}
+    assert len(found) == len(rows)
+    assert EXPECTED[family] <= found.keys()
+    assert all(row.low <= row.value <= row.high for row in rows)
+    assert all(picture.dtype == np.uint8 for sheet in sheets for _, row in sheet.rows for picture in row)
+    assert all(len({picture.shape for _, row in sheet.rows for picture in row}) == 1 for sheet in sheets)
+    if family == "controlnet":  # nothing is trained, so control changes nothing
+        controlled, without = (
+            found["controlnet-canny", "edge_f1", split].value for split in ("controlled", "scale 0")
+        )
+        assert controlled == without
+
+
+def test_families_are_measured_once_something_is_shipped(shipped, monkeypatch):
+    monkeypatch.setenv("LESSON_WEIGHTS", str(shipped / "weights"))
+    assert {"controlnet", "ip_adapter", "inpainting"} <= set(measures.shipped_families())
+    assert generated.STEPS == 25
