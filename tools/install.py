@@ -33,7 +33,7 @@ def main() -> None:
     make_venv()
     if sys.platform == "linux" and not has_nvidia_gpu():
         install_cpu_torch()
-    course = f"{ROOT}[dev]" if options.dev else str(ROOT)
+    course = f"{ROOT}[dev,cluster]" if options.dev else str(ROOT)
     subprocess.run([*PIP, "install", "--editable", course], check=True)
 
 

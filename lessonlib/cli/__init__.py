@@ -27,6 +27,7 @@ COMMANDS = (
     "models",
     "generate",
     "exercises",
+    "grade",
     "progress",
     "world",
     "zoo",

@@ -93,6 +93,20 @@ def versions() -> dict[str, str]:
     }
 
 
+def task_ids_of(notebooks: Iterable[str]) -> tuple[str, ...]:
+    """The ids of the exercises of these notebooks; of no notebook, none, which means all.
+
+    Raises:
+        LessonError: no exercise belongs to a notebook of that name.
+    """
+    homes = {task.id: task.notebook for task in tasks.all_tasks()}
+    wanted = {name.removesuffix(".ipynb") for name in notebooks}
+    if unknown := sorted(wanted - set(homes.values())):
+        known = ", ".join(sorted(set(homes.values())))
+        raise LessonError(f"No exercise belongs to a notebook {unknown[0]!r}: there are {known}.")
+    return tuple(task_id for task_id, home in homes.items() if home in wanted)
+
+
 # --- One student --------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""What an instructor takes away from a graded class; every file is made of the rows of `results.jsonl`."""
