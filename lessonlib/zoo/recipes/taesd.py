@@ -1,9 +1,9 @@
 """taesd: a small, fast autoencoder for the same latents as the VAE's, for live loops and previews.
 
-AutoencoderTiny (madebyollin's TAESD): convolutions and ReLUs alone, one width throughout. It learns from pairs of a scene and
-its cached latents: the decoder draws the scene itself, so that it need not repeat the VAE's own errors, and the encoder says
-the VAE's latents. The VAE never runs during training. Its latents have unit variance and its `scaling_factor` is 1: the
-pipelines need nothing else to use it.
+AutoencoderTiny (madebyollin's TAESD): convolutions and ReLUs alone, one width throughout. It learns from scenes and
+their cached latents: the decoder draws the scene itself, so that it need not repeat the VAE's own errors, and the encoder
+says the VAE's latents. The VAE never runs during training. Its latents have unit variance and its `scaling_factor` is 1:
+the pipelines need nothing else to use it.
 """
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:

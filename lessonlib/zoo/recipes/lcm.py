@@ -1,0 +1,106 @@
+"""lcm: a latent consistency model, distilled from sd15 whole. Its guidance is an input of the network, not a second pass.
+
+Luo et al. (2023). The UNet is sd15's with `time_cond_proj_dim`: sinusoids of w enter beside the time step through a matrix
+that starts at zero, so that at first it says what its teacher says.
+"""
+
+# diffusers' annotations are narrower than what it accepts and returns:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+
+from lessonlib.models import store
+from lessonlib.scratch.guidance import w_embedding
+from lessonlib.zoo.base import load_base, plain_attention
+from lessonlib.zoo.distillation import Sd15Teacher, Student, distillation_loss, lcm_scheduler
+from lessonlib.zoo.latents import cached
+from lessonlib.zoo.recipes import sd15
+from lessonlib.zoo.training import Network, Plan, Step, train
+
+PLAN = Plan(steps=3000, batch=16, learning_rate=3e-4, seed=81, warmup=50, weight_decay=0.0)
+GUIDANCE = (
+    1.5,
+    8.0,
+)  # w: guidance_scale 2.5 to 9, around the pipeline's default of 8.5 and the teacher's best, 4
+W_WIDTH = 64
+FOLDERS = {
+    "scheduler": "scheduler-lcm",
+    "text_encoder": "sd15-text",
+    "tokenizer": "tokenizer-l",
+    "unet": "lcm-unet",
+    "vae": "vae",
+}
+
+
+def build(teacher: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The teacher with an input for w that counts for nothing yet."""
+    config = {key: value for key, value in teacher.config.items() if not key.startswith("_")}
+    unet = UNet2DConditionModel(**{**config, "time_cond_proj_dim": W_WIDTH})
+    missing, unexpected = unet.load_state_dict(teacher.state_dict(), strict=False)
+    assert missing == ["time_embedding.cond_proj.weight"]
+    assert not unexpected
+    torch.nn.init.zeros_(unet.time_embedding.cond_proj.weight)
+    return unet
+
+
+def student(unet: UNet2DConditionModel) -> Student:
+    """The network as the loss calls it."""
+
+    def predict(noisy: Tensor, timesteps: Tensor, told: dict[str, Any], w: Tensor) -> Tensor:
+        return unet(noisy, timesteps, timestep_cond=w_embedding(w, W_WIDTH), **told).sample
+
+    return predict
+
+
+def sd15_teacher(runs: Path) -> Sd15Teacher:
+    """The shipped sd15 over the latents that sd15 itself was trained on."""
+    base = load_base()
+    vae_folder = store.unfold("vae")
+    vae = AutoencoderKL.from_pretrained(vae_folder).to(base.device)
+    latents = cached(vae, runs / "latents" / vae_folder.name, sd15.SCENES, base.device)
+    return Sd15Teacher(base, latents)
+
+
+def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
+    """Distil the shipped sd15 and write `runs/lcm/model/{unet,scheduler}`."""
+    teacher = sd15_teacher(runs)
+    if plan.start == "shipped":
+        unet = UNet2DConditionModel.from_pretrained(store.unfold("lcm") / "unet")
+    else:
+        unet = build(teacher.unet)
+    plain_attention(unet, teacher.unet.device)
+
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        return distillation_loss(student(network.parts["unet"]), teacher, step, plan.batch, GUIDANCE)
+
+    network = train("lcm", Network(unet=unet), loss, plan, runs=runs, minutes=minutes)
+    folder = runs / "lcm/model"
+    network.parts["unet"].to("cpu").save_pretrained(folder / "unet")
+    lcm_scheduler().save_pretrained(folder / "scheduler")
+    return folder
+
+
+def ship(runs: Path) -> None:
+    """Store UNet and scheduler and register the pipeline; everything else is sd15's."""
+    for name in ("unet", "scheduler"):
+        store.fold(runs / "lcm/model" / name, FOLDERS[name])
+    index = {
+        "_class_name": "LatentConsistencyModelPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "LCMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    store.add_member("lcm", index, FOLDERS)
