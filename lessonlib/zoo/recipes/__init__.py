@@ -52,6 +52,12 @@ class Recipe:
         return importlib.import_module(f"lessonlib.zoo.recipes.{self.module}")
 
 
+_MICRO = (
+    "Scenes of the emoji world in three shapes, half of them enlarged from originals of a quarter to all of the size, "
+    "two in five cropped off centre; never a held-out combination of object, background and style."
+)
+_PAIRS = "Pictures that sdxl-base drew with guidance from captions of training scenes, with the noise they began as."
+
 # in the order in which they build on each other; the judge stands alone
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -81,6 +87,14 @@ RECIPES: dict[str, Recipe] = {
                 ("ip-adapter-face", "16 tokens of a head's patches, to keep who it is"),
             )
         ),
+        Recipe("taesd", "taesd", "A fast autoencoder for the VAE's latents: AutoencoderTiny."),
+        Recipe("lcm", "lcm", "sd15 distilled to few steps, its guidance an input: a latent consistency model."),
+        Recipe("lcm-lora-sd15", "lcm_lora", "Four steps for sd15: consistency as a low-rank change.", {"family": "sd15"}),
+        Recipe("text-g", "text_g", "SDXL's second text tower: CLIPTextModelWithProjection."),
+        Recipe("sdxl-base", "sdxl", "Text to picture: SDXL in small, two text towers and micro-conditioning.", data=_MICRO),
+        Recipe("sdxl-refiner", "refiner", "Ends what sdxl-base began: an expert for little noise.", data=_MICRO),
+        Recipe("lcm-lora-sdxl", "lcm_lora", "Four steps for sdxl-base.", {"family": "sdxl"}, data=_MICRO),
+        Recipe("sdxl-turbo", "turbo", "A picture in one step: sdxl-base distilled.", data=_PAIRS),
         Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
     )
 }  # fmt: skip
