@@ -40,6 +40,20 @@ def detect(name: str, picture: Image.Image) -> Image.Image:
     return DETECTORS[name](picture, side)
 
 
+def keypoints(picture: Image.Image) -> list[pose.Point | None]:
+    """The 18 key points (x, y) in pixels of the person OpenPose is surest of, None where one was not found.
+
+    Raises:
+        LessonError: nobody was found; what `detect` says.
+    """
+    found = _loaded("OpenposeDetector", _OPENPOSE).detect_poses(np.asarray(picture))
+    if not found:
+        raise LessonError(pose.NOBODY)
+    surest = max(found, key=lambda person: person.body.total_score)
+    width, height = picture.size
+    return [point and (point.x * width, point.y * height) for point in surest.body.keypoints]
+
+
 def controlnet_aux() -> Any:
     """The package, imported.
 

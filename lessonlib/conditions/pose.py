@@ -45,19 +45,24 @@ def from_picture(picture: np.ndarray) -> np.ndarray:
     Raises:
         LessonError: the judge sees nobody.
     """
+    return draw(read(picture), *picture.shape[:2])
+
+
+def read(picture: np.ndarray) -> list[Point | None]:
+    """The 18 key points (x, y) in pixels that the judge sees in an RGB picture uint8 [H, W, 3], None where unsure.
+
+    Raises:
+        LessonError: the judge sees nobody.
+    """
     from lessonlib.judge import judge
 
-    height, width = picture.shape[:2]
     person = judge(picture)[0].person
     if person is None:
-        raise LessonError(
-            "No person was found in the picture, so it has no pose: give one that shows a person."
-        )
-    points = [
+        raise LessonError(NOBODY)
+    return [
         (float(x), float(y)) if confidence >= SURE else None
         for (x, y), confidence in zip(person.keypoints, person.confidence, strict=True)
     ]
-    return draw(points, height, width)
 
 
 def draw(points: Sequence[Point | None], height: int, width: int) -> np.ndarray:
