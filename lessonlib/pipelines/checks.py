@@ -60,11 +60,15 @@ def check_one_dtype(pipeline: Any) -> None:
     """
     import torch
 
-    dtypes = {
-        name: part.dtype
-        for name, part in pipeline.components.items()
-        if isinstance(part, torch.nn.Module) and name not in ("vae", "safety_checker")
-    }
+    dtypes = {}
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module) and name not in ("vae", "safety_checker"):
+            several = getattr(part, "nets", None)  # a MultiControlNetModel
+            dtypes |= (
+                {f"{name} {i + 1}": net.dtype for i, net in enumerate(several)}
+                if several
+                else {name: part.dtype}
+            )
     if len(set(dtypes.values())) > 1:
         listed = ", ".join(f"{name} {str(dtype).removeprefix('torch.')}" for name, dtype in dtypes.items())
         raise LessonError(f"The pipeline mixes dtypes ({listed}): load every part with the same dtype=.")
@@ -90,8 +94,8 @@ def check_call(pipeline: Any, arguments: Mapping[str, Any]) -> None:
         raise LessonError("A reference picture was given but the pipeline has no IP-Adapter: load one first.")
     if adapted and slices_attention(pipeline):
         raise LessonError(
-            "Attention slicing has replaced the IP-Adapter's attention: "
-            "load the pipeline and the adapter again, without enable_attention_slicing()."
+            "Attention slicing has replaced the IP-Adapter's attention: call ip_adapter.remove(pipeline), "
+            "then ip_adapter.add, and leave enable_attention_slicing() out."
         )
 
 

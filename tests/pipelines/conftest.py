@@ -1,6 +1,7 @@
 """One store of random models, made once, for the tests that ask for it."""
 
 import pytest
+from random_adapters import add_adapters, add_sdxl
 from random_variants import make_family
 
 
@@ -19,3 +20,15 @@ def family(family_folder):
         patch.setenv("LESSON_CACHE", str(family_folder / "cache"))
         patch.setenv("LESSON_TIER", "tiny")
         yield family_folder
+
+
+@pytest.fixture(scope="session")
+def adapters(family_folder):
+    """ControlNets and IP-Adapters in the family."""
+    add_adapters(family_folder)
+
+
+@pytest.fixture(scope="session")
+def sdxl_models(family_folder):
+    """SDXL's base and refiner in the family."""
+    add_sdxl(family_folder)
