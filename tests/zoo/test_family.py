@@ -1,0 +1,159 @@
+"""Every recipe of the sd15 and SDXL families, from training to a picture by the real calls, on random weights."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from random_models import make_store
+
+from lessonlib.models import store
+from lessonlib.zoo import cards, latents
+from lessonlib.zoo.recipes import recipe
+
+# in the order in which they need each other
+NAMES = (
+    "taesd",
+    "lcm",
+    "lcm-lora-sd15",
+    "text-g",
+    "sdxl-base",
+    "sdxl-refiner",
+    "lcm-lora-sdxl",
+    "sdxl-turbo",
+)
+PROMPT = "a red apple on the beach"
+
+
+@pytest.fixture(scope="module")
+def family(sd15_folder, tmp_path_factory):
+    """A weights root where each recipe ran for two steps and was shipped."""
+    from lessonlib.zoo import sdxl
+    from lessonlib.zoo.recipes import sd15, taesd, turbo
+
+    folder = tmp_path_factory.mktemp("family")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESSON_WEIGHTS", str(folder / "weights"))
+        patch.setenv("LESSON_CACHE", str(folder / "cache"))
+        patch.setattr(latents, "_SHARD", 50)
+        for module in (sd15, taesd):
+            patch.setattr(module, "SCENES", 50)
+        patch.setattr(sdxl.load_buckets, "__defaults__", (20,))
+        patch.setattr(turbo.pairs, "__defaults__", (8,))
+        make_store(sd15_folder, folder / "weights")
+        store.add_member("vae", None, {"": "sd15-vae"})
+        store.add_member("text", None, {"tokenizer": "sd15-tokenizer", "text_encoder": "sd15-text_encoder"})
+        for part, name in (("vae", "vae"), ("tokenizer", "tokenizer-l"), ("text_encoder", "sd15-text")):
+            store.fold(sd15_folder / part, name, bits=16)
+        losses = {}
+        for name in NAMES:
+            one = recipe(name)
+            one.run(folder / "runs", plan=replace(one.plan, steps=2, batch=2, warmup=1))
+            one.ship(folder / "runs")
+            losses[name] = cards.training(folder / "runs" / name)["last"]["loss"]
+        yield SimpleNamespace(losses=losses, runs=folder / "runs")
+
+
+def drawn(pipeline, **settings):
+    pipeline.set_progress_bar_config(disable=True)
+    settings = {"prompt": PROMPT, "num_inference_steps": 2, "output_type": "np"} | settings
+    image = pipeline(generator=torch.Generator().manual_seed(0), **settings).images[0]
+    assert np.isfinite(image).all()
+    return image
+
+
+def test_every_loss_is_finite_and_every_member_has_a_card(family):
+    assert set(family.losses) == set(NAMES)
+    assert all(np.isfinite(value) for value in family.losses.values())
+    assert set(cards.cards()) == set(NAMES)
+
+
+def test_taesd_takes_the_vaes_place(family):
+    from diffusers import AutoencoderTiny, StableDiffusionPipeline
+
+    taesd = AutoencoderTiny.from_pretrained(store.unfold("taesd"))
+    pipeline = StableDiffusionPipeline.from_pretrained(store.unfold("sd15"), vae=taesd)
+    assert drawn(pipeline).shape == (64, 64, 3)
+
+
+def test_lcm_takes_guidance_as_an_input(family):
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(store.unfold("lcm"))
+    assert type(pipeline).__name__ == "LatentConsistencyModelPipeline"
+    assert type(pipeline.scheduler).__name__ == "LCMScheduler"
+    assert drawn(pipeline, num_inference_steps=4).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(("base", "lora"), [("sd15", "lcm-lora-sd15"), ("sdxl-base", "lcm-lora-sdxl")])
+def test_the_loras_load_and_change_the_picture(family, base, lora):
+    from diffusers import AutoPipelineForText2Image, LCMScheduler
+
+    pipeline = AutoPipelineForText2Image.from_pretrained(store.unfold(base))
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    settings = {"num_inference_steps": 4, "guidance_scale": 1.0}
+    without = drawn(pipeline, **settings)
+    pipeline.load_lora_weights(store.unfold(lora))
+    assert not np.array_equal(without, drawn(pipeline, **settings))
+
+
+def test_base_hands_over_to_the_refiner(family):
+    from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+    base = StableDiffusionXLPipeline.from_pretrained(store.unfold("sdxl-base"))
+    refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        store.unfold("sdxl-refiner"), text_encoder_2=base.text_encoder_2, vae=base.vae
+    )
+    assert refiner.config.requires_aesthetics_score
+    base.set_progress_bar_config(disable=True)
+    half = base(PROMPT, num_inference_steps=10, denoising_end=0.8, output_type="latent").images
+    image = drawn(refiner, image=half, num_inference_steps=10, denoising_start=0.8)
+    assert image.shape == (64, 64, 3)
+    assert drawn(base, height=96, width=160, original_size=(32, 32)).shape == (96, 160, 3)
+
+
+def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):
+    from diffusers import AutoPipelineForText2Image
+
+    from lessonlib.zoo.recipes import turbo
+    from lessonlib.zoo.sdxl import added
+
+    pipeline = AutoPipelineForText2Image.from_pretrained(store.unfold("sdxl-turbo"))
+    assert drawn(pipeline, num_inference_steps=1, guidance_scale=0.0, height=128, width=128).shape == (
+        128,
+        128,
+        3,
+    )
+    noise = turbo.noise_of(0)[None]
+    said = pipeline(
+        PROMPT,
+        num_inference_steps=1,
+        guidance_scale=0.0,
+        latents=noise,
+        height=128,
+        width=128,
+        output_type="latent",
+    ).images
+    states, _, pooled, _ = pipeline.encode_prompt(PROMPT, do_classifier_free_guidance=False)
+    told = {
+        "encoder_hidden_states": states,
+        "added_cond_kwargs": added(pooled, turbo.ids(1, torch.device("cpu"))),
+    }
+    level = pipeline.scheduler.alphas_cumprod[turbo.LAST]
+    with torch.no_grad():
+        trained = turbo.one_step(pipeline.unet, noise, told, level)
+    torch.testing.assert_close(said, trained, rtol=1e-3, atol=1e-3)
+
+
+def test_a_second_run_begins_with_what_was_shipped(family):
+    one = recipe("lcm-lora-sd15")
+    plan = replace(one.plan, steps=1, batch=2, warmup=0, learning_rate=0.0, start="shipped")
+    runs = family.runs.parent / "again"
+    path = one.run(runs, plan=plan) / "pytorch_lora_weights.safetensors"
+    from safetensors.torch import load_file
+
+    before, after = (load_file(p) for p in (store.unfold("lcm-lora-sd15") / path.name, path))
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, rtol=0, atol=0)
