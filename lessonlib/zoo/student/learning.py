@@ -14,17 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import lessonlib
 from lessonlib.files import replacing, write_text
+from lessonlib.models import store
 from lessonlib.zoo.training import Step
+
+MEASURING = 0.25  # share of the time that the points of the curve may take
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a learning curve: when, after how many steps, the mean loss since the last point, what was measured."""
+    """One point of a learning curve: when, after how many steps, mean loss since the last point, what was measured."""
 
     seconds: float
     step: int
-    loss: float
+    loss: float | None
     measured: dict[str, float]
 
 
@@ -46,7 +50,8 @@ def learn(
 
     Args:
         groups: what `torch.optim.AdamW` takes: {"params": ..., "lr": ...} each.
-        measure: named figures of the present state; called first before training, last after it, `points` times in all.
+        measure: named figures of the present state; called first before training, last after it, `points` times in all
+            (fewer where that would take more than a quarter of the time).
         clock: seconds that only grow.
     """
     rates = [group["lr"] for group in groups]
@@ -58,13 +63,15 @@ def learn(
     step = 0
 
     def mark() -> None:
-        mean = float(np.mean(losses)) if losses else float("nan")
+        mean = float(np.mean(losses)) if losses else None
         curve.append(Point(clock() - started, step, mean, measure()))
         losses.clear()
         on_point(curve[-1])
 
     mark()
-    last = 0.0  # seconds that the last measurement took: it must fit at the end
+    last = clock() - started  # seconds that the last measurement took: it must fit at the end
+    # where measuring is slow there are fewer points: most of the time is for training
+    points = max(2, min(points, 1 + int(MEASURING * 60 * minutes / max(last, 1e-6))))
     while (done := (clock() - started + last) / (60 * minutes)) < 1:
         if done >= len(curve) / (points - 1):
             before = clock()
@@ -91,10 +98,15 @@ def learn(
     return curve
 
 
+def kept() -> Path:
+    """Where what students' trainings compute once is kept: in the user's cache, apart for every release."""
+    return store.cache_root() / "student" / lessonlib.__version__
+
+
 def line(point: Point, main: str) -> str:
     """One line of text: the time, the step, the loss, every figure, and the figure `main` as a bar of 20 cells."""
     cells = round(20 * min(1.0, max(0.0, point.measured[main])))
-    loss = "" if math.isnan(point.loss) else f"  loss {point.loss:.4f}"
+    loss = "" if point.loss is None else f"  loss {point.loss:.4f}"
     figures = "  ".join(f"{name} {value:.2f}" for name, value in point.measured.items())
     return f"{point.seconds:5.0f} s  step {point.step:5d}  {'█' * cells:<20}  {figures}{loss}"
 
