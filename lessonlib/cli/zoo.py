@@ -91,6 +91,28 @@ def report(
     typer.echo(f"bars missed: {', '.join(missed)}" if missed else "every bar reached")
 
 
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the members' folders are written.")],
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="This member alone; may be given several times.")
+    ] = None,
+) -> None:
+    """Write the shipped members as plain diffusers and transformers folders, for use elsewhere."""
+    import json
+
+    from lessonlib.files import write_text
+    from lessonlib.models import store
+    from lessonlib.zoo import cards
+
+    known = cards.cards()
+    for member in name or store.members():
+        target = store.export(member, folder)
+        if member in known:
+            write_text(target / "card.json", json.dumps(known[member], indent=2, ensure_ascii=False) + "\n")
+        typer.echo(f"wrote {target}")
+
+
 @app.command("list")
 def list_members(
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
@@ -109,7 +131,7 @@ def list_members(
             "part": part,
             "state": state,
             "bytes": sum(f.stat().st_size for f in (root / part).glob("*")) if (root / part).is_dir() else 0,
-            "members": [name for name, entry in store.members().items() if part in entry["folders"].values()],
+            "members": [name for name, entry in store.members().items() if part in store.parts_of(entry)],
         }
         for part, state in sorted(store.verify().items())
     ]

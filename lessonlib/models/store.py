@@ -85,6 +85,20 @@ def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> P
     return target
 
 
+def export(
+    member: str, folder: str | os.PathLike[str], weights_root: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write the member's plain folder as `folder/<member>`, for use without this package; whole or not at all.
+
+    Raises:
+        LessonError: what `unfold` raises; the folder cannot be written.
+    """
+    source, target = unfold(member, weights_root), Path(folder) / member
+    with _replaced_folder(target) as temporary:
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(STAMP), dirs_exist_ok=True)
+    return target
+
+
 def members(weights_root: str | os.PathLike[str] | None = None) -> dict[str, Member]:
     """The members this store ships: name -> model index and folders."""
     return _read(_root(weights_root) / "members.json")
