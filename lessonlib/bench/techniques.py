@@ -1,0 +1,78 @@
+"""Section 6's table: what each technique saves and costs, on the tiny sd15.
+
+Two jobs, because the techniques are for different ones: a batch of four at the model's own size, and one
+picture of three times its sides (nine times the pixels). Seconds are medians of rounds in which the plain job and the job
+with the technique took turns. Bytes are the most that torch held at once beyond what was there before
+(`lessonlib.pipelines.memory.cost`): on a CPU the sum of every allocation and release in torch's profiler, on
+a GPU the allocator's own peak. Weights are in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lessonlib.bench.rows import Row, medians, seconds
+
+HERE = ("VAE slicing", "VAE tiling", "plain attention", "attention slicing", "fused QKV", "channels-last")
+ROUNDS, STEPS = 3, 2
+
+
+def memory_table() -> Iterator[Row]:
+    """The table for the shipped sd15."""
+    from lessonlib.bench.pictures import tiny
+
+    yield from table(tiny("sd15"))
+
+
+def table(pipeline: Any, names: tuple[str, ...] = HERE, rounds: int = ROUNDS) -> Iterator[Row]:
+    """Plain, then each technique against it, for both jobs."""
+    side = pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    for job, count, pixels in (("four pictures", 4, side), ("a large picture", 1, 3 * side)):
+        yield from _job(
+            pipeline, f"{job}, {pixels} x {pixels}", _work(pipeline, count, pixels), names, rounds
+        )
+
+
+def _work(pipeline: Any, count: int, pixels: int) -> Callable[[], object]:
+    import torch
+
+    def work() -> object:
+        return pipeline(
+            ["a cat"] * count,
+            num_inference_steps=STEPS,
+            height=pixels,
+            width=pixels,
+            generator=torch.Generator("cpu").manual_seed(0),
+        )
+
+    return work
+
+
+def _job(
+    pipeline: Any, job: str, work: Callable[[], object], names: tuple[str, ...], rounds: int
+) -> Iterator[Row]:
+    from lessonlib.pipelines.memory import applied, cost
+
+    device = pipeline.device.type
+    plain = cost(work)
+    yield Row(f"{job}: plain, {STEPS} steps", plain.seconds, "s", device=device)
+    yield Row(f"{job}: plain, peak", plain.peak_bytes / 1e6, "MB", device=device)
+    for name in names:
+        pairs = []
+        for _ in range(rounds):
+            without = seconds(work)
+            with applied(pipeline, name):
+                pairs.append((seconds(work), without))
+        with applied(pipeline, name):
+            peak = cost(work, warm_up=False).peak_bytes
+        taken, _, ratio = medians(pairs)
+        yield Row(f"{job}: {name}", taken, "s", f"{job}: plain, {STEPS} steps", ratio, device)
+        yield Row(
+            f"{job}: {name}, peak",
+            peak / 1e6,
+            "MB",
+            f"{job}: plain, peak",
+            peak / plain.peak_bytes,
+            device,
+        )
