@@ -55,16 +55,17 @@ def cached(
     """
     shards = []
     for first in tqdm(range(0, count, _SHARD), desc="encoding scenes", unit="shard"):
-        path = folder / f"{first:06d}.pt"
+        last = min(first + _SHARD, count)
+        path = folder / (f"{first:06d}.pt" if last == first + _SHARD else f"{first:06d}-{last:06d}.pt")
         if not path.is_file():
             blocks = []
-            for start in range(first, first + _SHARD, 50):
-                batch = pixels([draw(index) for index in range(start, start + 50)]).to(device)
+            for start in range(first, last, 50):
+                batch = pixels([draw(index) for index in range(start, min(start + 50, last))]).to(device)
                 blocks.append(encode(vae, batch).half().cpu())
             with replacing(path) as temporary:
                 torch.save(torch.cat(blocks), temporary)
         shards.append(torch.load(path, weights_only=True))
-    return torch.cat(shards)[:count]
+    return torch.cat(shards)
 
 
 @torch.no_grad()

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from random_models import make_store
-from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from PIL import Image
 
 from lessonlib.conditions import CONTROLNETS
 from lessonlib.judge import load_judge
@@ -13,12 +11,8 @@ from lessonlib.judge.evaluate import real_scenes
 from lessonlib.world.render import render
 from lessonlib.world.scene import is_held_out
 from lessonlib.zoo import measures
-from lessonlib.zoo.base import load_base
 from lessonlib.zoo.measures import controlnet, generated, inpainting, ip_adapter
-from lessonlib.zoo.recipes import RECIPES
-from lessonlib.zoo.recipes import controlnet as controlnet_recipe
-from lessonlib.zoo.recipes import inpainting as inpainting_recipe
-from lessonlib.zoo.recipes import ip_adapter as ip_adapter_recipe
+from lessonlib.zoo.recipes.ip_adapter import nothing_seen
 
 
 @pytest.fixture(scope="module")
@@ -73,35 +67,25 @@ def test_a_picture_is_most_like_itself(judge):
     assert np.mean(ip_adapter.similarities(verdicts, [*verdicts[1:], verdicts[0]])) < 0.9
 
 
-@pytest.fixture(scope="module")
-def shipped(sd15_folder, tmp_path_factory):
-    """A weights root with untrained members of every family of this file, and its cache."""
-    root = tmp_path_factory.mktemp("shipped")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LESSON_WEIGHTS", str(root / "weights"))
-        patch.setenv("LESSON_CACHE", str(root / "cache"))
-        make_store(sd15_folder, root / "weights")
-        base = load_base(torch.device("cpu"))  # from the store: what is served is what is measured
-        torch.manual_seed(0)
-        for condition in ("canny", "depth", "pose"):
-            name = CONTROLNETS[condition]
-            controlnet_recipe.build(base.unet).save_pretrained(root / f"runs/{name}/model")
-            RECIPES[name].ship(root / "runs")
-        inpainting_recipe.build(base.unet).save_pretrained(root / "runs/sd15-inpainting/model/unet")
-        RECIPES["sd15-inpainting"].ship(root / "runs")
-        config = CLIPVisionConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            image_size=128, patch_size=32, projection_dim=24,
-        )  # fmt: skip
-        encoder = CLIPVisionModelWithProjection(config)
-        encoder.save_pretrained(root / "runs/image_encoder/model")
-        RECIPES["image_encoder"].ship(root / "runs")
-        for kind, file in ip_adapter_recipe.FILES.items():
-            (root / "runs" / kind / "model").mkdir(parents=True)
-            weights = ip_adapter_recipe.fresh_weights(base.unet, kind, encoder)
-            save_file({k: v.contiguous() for k, v in weights.items()}, root / "runs" / kind / "model" / file)
-            RECIPES[kind].ship(root / "runs")
-    return root
+@pytest.mark.usefixtures("untrained_store")
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_every_prompt_of_a_batch_sees_its_own_reference(guidance):
+    """Drawn together or one at a time with the pipeline's own `ip_adapter_image`: the same pictures."""
+    pipeline, encoder = ip_adapter.loaded("ip-adapter-plus")
+    references = [render(scene).image for scene in real_scenes("seen", 3, 3)]
+    settings = {"height": 64, "width": 64, "num_inference_steps": 2, "guidance_scale": guidance}
+    together = ip_adapter.prompted_by(
+        pipeline,
+        ip_adapter.encoded_pictures(encoder, references, "ip-adapter-plus"),
+        nothing_seen(encoder, "ip-adapter-plus"),
+        ["a cat", "", "a dog"], 5, lambda _: None, **settings,
+    )  # fmt: skip
+    for k, prompt in enumerate(["a cat", "", "a dog"]):
+        alone = pipeline(
+            prompt, ip_adapter_image=Image.fromarray(references[k]), output_type="np",
+            generator=torch.Generator().manual_seed(5 + k), **settings,
+        ).images[0]  # fmt: skip
+        assert np.abs(generated.to_uint8(alone).astype(int) - together[k]).max() <= 1
 
 
 EXPECTED = {
@@ -126,9 +110,8 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("family", list(EXPECTED))
-def test_a_family_measures_what_is_shipped(family, shipped, judge, monkeypatch):
-    monkeypatch.setenv("LESSON_WEIGHTS", str(shipped / "weights"))
-    monkeypatch.setenv("LESSON_CACHE", str(shipped / "cache"))
+@pytest.mark.usefixtures("untrained_store")
+def test_a_family_measures_what_is_shipped(family, judge, monkeypatch):
     module = measures.family(family)
     monkeypatch.setattr(module, "STEPS", 2)
     ticks = []
@@ -147,7 +130,7 @@ def test_a_family_measures_what_is_shipped(family, shipped, judge, monkeypatch):
         assert controlled == without
 
 
-def test_families_are_measured_once_something_is_shipped(shipped, monkeypatch):
-    monkeypatch.setenv("LESSON_WEIGHTS", str(shipped / "weights"))
+@pytest.mark.usefixtures("untrained_store")
+def test_families_are_measured_once_something_is_shipped():
     assert {"controlnet", "ip_adapter", "inpainting"} <= set(measures.shipped_families())
     assert generated.STEPS == 25

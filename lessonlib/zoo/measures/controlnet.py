@@ -156,20 +156,24 @@ def steered(
     seed: int,
     tick: Tick,
     controlnets: list[Any] | None = None,
+    **settings: Any,
 ) -> np.ndarray:
     """One picture a scene under its own control maps, uint8 [N, H, W, 3]; noise as `generated.pictures` draws it.
 
     Args:
         pipeline: sd15's.
         controlnets: the networks, by default the shipped ones of the conditions' names.
+        settings: what the pipeline is told instead of the report's steps and guidance.
     """
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     networks = controlnets or [
         ControlNetModel.from_pretrained(store.unfold(CONTROLNETS[condition])) for condition in conditions
     ]
-    steering = StableDiffusionControlNetPipeline.from_pipe(
-        pipeline, controlnet=networks[0] if len(networks) == 1 else networks
+    steering = StableDiffusionControlNetPipeline(
+        **pipeline.components,
+        controlnet=networks[0] if len(networks) == 1 else networks,
+        requires_safety_checker=False,
     )
     steering.set_progress_bar_config(disable=True)
     done = []
@@ -185,10 +189,9 @@ def steered(
                 prompts[batch],
                 image=maps[0] if len(maps) == 1 else maps,
                 controlnet_conditioning_scale=1.0 if len(maps) == 1 else [1.0] * len(maps),
-                num_inference_steps=STEPS,
-                guidance_scale=GUIDANCE,
                 generator=[torch.Generator().manual_seed(seed + start + k) for k in range(count)],
                 output_type="np",
+                **{"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **settings},
             ).images
         )
         tick(count)

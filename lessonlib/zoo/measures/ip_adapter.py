@@ -9,7 +9,8 @@ detail that plus adds is how near the picture comes to its reference in the judg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -109,28 +110,58 @@ def encoded_pictures(encoder: Any, pictures: Sequence[np.ndarray], kind: Kind) -
 
 
 def prompted_by(
-    pipeline: Any, seen: torch.Tensor, blank: torch.Tensor, prompts: list[str], seed: int, tick: Tick
+    pipeline: Any,
+    seen: torch.Tensor,
+    blank: torch.Tensor,
+    prompts: list[str],
+    seed: int,
+    tick: Tick,
+    **settings: Any,
 ) -> np.ndarray:
-    """One picture a reference, uint8 [N, 128, 128, 3]; picture k's noise comes from seed + k alone."""
+    """One picture a reference, uint8 [N, 128, 128, 3]; picture k's noise comes from seed + k alone.
+
+    Args:
+        settings: what the pipeline is told instead of the report's size, steps and guidance.
+    """
+    wanted = {
+        "height": SIZE,
+        "width": SIZE,
+        "num_inference_steps": STEPS,
+        "guidance_scale": GUIDANCE,
+        **settings,
+    }
+    guided = wanted["guidance_scale"] > 1
     done = []
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
         pictures = seen[start : start + BATCH][:, None]
-        embeds = torch.cat([blank[None, None].expand_as(pictures), pictures])
-        done.append(
-            pipeline(
-                batch,
-                ip_adapter_image_embeds=[embeds],
-                height=SIZE,
-                width=SIZE,
-                num_inference_steps=STEPS,
-                guidance_scale=GUIDANCE,
-                generator=[torch.Generator().manual_seed(seed + start + k) for k in range(len(batch))],
-                output_type="np",
-            ).images
-        )
+        embeds = torch.cat([blank[None, None].expand_as(pictures), pictures]) if guided else pictures
+        with _each_its_own(pipeline, embeds):
+            done.append(
+                pipeline(
+                    batch,
+                    ip_adapter_image_embeds=[embeds],
+                    generator=[torch.Generator().manual_seed(seed + start + k) for k in range(len(batch))],
+                    output_type="np",
+                    **wanted,
+                ).images
+            )
         tick(len(batch))
     return to_uint8(np.concatenate(done))
+
+
+@contextmanager
+def _each_its_own(pipeline: Any, embeds: torch.Tensor) -> Iterator[None]:
+    """Let each prompt of a batch see its own reference.
+
+    The pipeline repeats all the references it is given for every prompt (`num_images_per_prompt` is the batch's size there),
+    and its attention takes the surplus for more tokens: every prompt would see every reference.
+    """
+    pipeline.prepare_ip_adapter_image_embeds = lambda *_: [embeds]
+    try:
+        yield
+    finally:
+        del pipeline.prepare_ip_adapter_image_embeds
 
 
 def other_wishes(kind: Kind, truths: Sequence[Rendered], seed: int) -> tuple[list[str], list[Asked]]:
