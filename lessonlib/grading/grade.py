@@ -177,12 +177,12 @@ class _Walls:
         return grade
 
     def _grade(self, task: Task, source: str) -> Row:
-        hidden, inputs = _hidden(task.id, self._terms.seed)
+        hidden, inputs = hidden_cases(task.id, self._terms.seed)
         reply = self._ask(task.needs, lambda sandbox, limits: sandbox.run(source, inputs, limits))
         if reply is None:
             seconds = f"{self._terms.student_seconds:g}"
             return _zero(task, "time used up", f"The {seconds} s that a submission may take were used up.")
-        return _judged(task, hidden, reply, source, self._terms.limits) | {"seconds": reply.seconds}
+        return judged(task, hidden, reply, source, self._terms.limits) | {"seconds": reply.seconds}
 
     def _ask(self, needs: tuple[str, ...], request: Callable[[Sandbox, Limits], Reply]) -> Reply | None:
         """A request to the sandbox of these needs; None once the student's time is used up."""
@@ -216,7 +216,7 @@ def _in_order(task: Task, found: list[tuple[str, str]]) -> list[tuple[str, str]]
 
 
 @cache
-def _hidden(task_id: str, seed: str) -> tuple[list[Case], bytes]:
+def hidden_cases(task_id: str, seed: str) -> tuple[list[Case], bytes]:
     """A task's hidden cases, and their inputs as they go into the sandbox; the same for the whole class."""
     number = int.from_bytes(hashlib.sha256(f"lesson grade {seed}".encode()).digest()[:8], "big")
     with _deciding:
@@ -227,7 +227,7 @@ def _hidden(task_id: str, seed: str) -> tuple[list[Case], bytes]:
 # --- One answer ---------------------------------------------------------------------------------------------
 
 
-def _judged(task: Task, hidden: list[Case], reply: Reply, source: str, limits: Limits) -> Row:
+def judged(task: Task, hidden: list[Case], reply: Reply, source: str, limits: Limits) -> Row:
     """The grade for what came out of the sandbox."""
     if reply.status != "done":
         return _zero(task, reply.status, _what_happened(reply, limits))

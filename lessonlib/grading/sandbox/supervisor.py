@@ -71,6 +71,7 @@ class Sandbox:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._process: subprocess.Popen[bytes] | None = None
+        self._family: list[psutil.Process] = []  # what it was when it was ready
 
     def __enter__(self) -> Sandbox:
         return self
@@ -93,7 +94,7 @@ class Sandbox:
         process, self._process = self._process, None
         if process is None:
             return
-        _kill(process)
+        _kill(process, self._family)
         if self.program.remove:
             subprocess.run(self.program.remove, capture_output=True, timeout=60, check=False)
         for stream in (process.stdin, process.stdout):
@@ -123,6 +124,7 @@ class Sandbox:
                 raise LessonError(f"The sandbox cannot start: {error}.") from error
             exchange = _Exchange(self._process, (), 1 << 16)
             if exchange.wait(START) and exchange.reply is not None:
+                self._family = _descendants(self._process.pid)
                 return
             self.close()
             errors.seek(0)
@@ -187,23 +189,33 @@ def _read(parts: list[bytes], seconds: float) -> Reply | None:
     return Reply(status, data, code, seconds)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and what descends from it; a process namespace dies with its first process."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
+def _kill(process: subprocess.Popen[bytes], family: Sequence[psutil.Process]) -> None:
+    """Kill a process, what descends from it and what did, and wait until they are gone.
+
+    A process namespace dies with its first process.
+    """
+    everybody = {*family, *_descendants(process.pid)}
     process.kill()
+    for one in everybody:
+        with contextlib.suppress(psutil.Error):
+            one.kill()  # refused if the number has become another process since
     process.wait()
+    psutil.wait_procs(everybody, timeout=10)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
 
 
 def _memory(pid: int) -> int:
     """Bytes that a process and its descendants have to themselves."""
     total = 0
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error, OSError, KeyError):  # it has just ended
-                total += _own_memory(process)
+    for process in _descendants(pid):
+        with contextlib.suppress(psutil.Error, OSError, KeyError):  # it has just ended
+            total += _own_memory(process)
     return total
 
 

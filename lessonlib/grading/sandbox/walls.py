@@ -7,6 +7,7 @@ Everything is read-only. Tasks, references, solutions and the rest of this packa
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import os
@@ -77,6 +78,8 @@ def binds(needs: tuple[str, ...] = ()) -> Binds:
         if name.split(".")[0] == "lessonlib":
             found |= dict(_own_module(name))
     wanted = [*PACKAGES, *(name.split(".")[0] for name in needs if name.split(".")[0] != "lessonlib")]
+    own = [path for place, path in found.items() if place.startswith(INSIDE_CODE)]
+    wanted += sorted({name for path in own for name in _imported(Path(path))} - {"lessonlib"})
     for distribution in _required(wanted):
         found |= dict(_top_level(distribution))
     return found
@@ -115,6 +118,18 @@ def _own_module(name: str) -> Iterator[tuple[str, str]]:
             str(parent / "__init__.py"),
         )
     yield f"{INSIDE_CODE}/lessonlib/{path.relative_to(root)}", str(path)
+
+
+def _imported(path: Path) -> set[str]:
+    """The packages outside the standard library that a module, or a package's modules, import at once."""
+    found: set[str] = set()
+    for file in path.rglob("*.py") if path.is_dir() else (path,):
+        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in statement.names}
+            elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+                found.add(statement.module.split(".")[0])
+    return found - set(sys.stdlib_module_names)
 
 
 def _required(names: list[str]) -> Iterator[importlib.metadata.Distribution]:
