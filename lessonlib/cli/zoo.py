@@ -72,18 +72,17 @@ def report(
 ) -> None:
     """Measure the shipped members and write the report."""
     import json as json_format
-    from dataclasses import asdict
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from lessonlib.zoo.report import measure, picture_count, write
+    from lessonlib.zoo.report import as_json, measure, picture_count, write
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("pictures", total=picture_count(n))
         rows, sheets = measure(n, seed, lambda count: progress.advance(task, count))
     if json:
-        typer.echo(json_format.dumps([asdict(row) for row in rows]))
+        typer.echo(json_format.dumps([as_json(row) for row in rows]))
         return
     for path in write(rows, sheets, docs):
         typer.echo(f"wrote {path}")

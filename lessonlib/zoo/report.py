@@ -7,9 +7,11 @@ measures shares no weights, no seed and no data stream with the models.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,12 +49,18 @@ def write(rows: Sequence[Row], sheets: Sequence[Sheet], docs: Path) -> list[Path
         with replacing(path) as temporary:
             _sheet_image(sheet).save(temporary, optimize=True)
         written.append(path)
-    rounded = [
-        {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows
-    ]
-    write_text(docs / "zoo.json", json.dumps(rounded, indent=1) + "\n")
+    write_text(docs / "zoo.json", json.dumps([as_json(row) for row in rows], indent=1) + "\n")
     write_text(docs / "zoo.md", _markdown(rows, sheets))
     return written
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row for JSON: rounded, and null for what could not be measured."""
+    values = asdict(row)
+    return {
+        key: (round(value, 5) if math.isfinite(value) else None) if isinstance(value, float) else value
+        for key, value in values.items()
+    }
 
 
 def _sheet_image(sheet: Sheet) -> Image.Image:

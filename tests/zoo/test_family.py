@@ -10,7 +10,10 @@ from random_models import make_store
 
 from lessonlib.models import store
 from lessonlib.zoo import cards, latents
-from lessonlib.zoo.recipes import recipe
+from lessonlib.zoo.measures import few_steps, sdxl, taesd
+from lessonlib.zoo.recipes import recipe, sd15, turbo
+from lessonlib.zoo.recipes import taesd as taesd_recipe
+from lessonlib.zoo.sdxl import added, load_buckets
 
 # in the order in which they need each other
 NAMES = (
@@ -29,17 +32,14 @@ PROMPT = "a red apple on the beach"
 @pytest.fixture(scope="module")
 def family(sd15_folder, tmp_path_factory):
     """A weights root where each recipe ran for two steps and was shipped."""
-    from lessonlib.zoo import sdxl
-    from lessonlib.zoo.recipes import sd15, taesd, turbo
-
     folder = tmp_path_factory.mktemp("family")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LESSON_WEIGHTS", str(folder / "weights"))
         patch.setenv("LESSON_CACHE", str(folder / "cache"))
         patch.setattr(latents, "_SHARD", 50)
-        for module in (sd15, taesd):
+        for module in (sd15, taesd_recipe):
             patch.setattr(module, "SCENES", 50)
-        patch.setattr(sdxl.load_buckets, "__defaults__", (20,))
+        patch.setattr(load_buckets, "__defaults__", (20,))
         patch.setattr(turbo.pairs, "__defaults__", (8,))
         make_store(sd15_folder, folder / "weights")
         store.add_member("vae", None, {"": "sd15-vae"})
@@ -116,9 +116,6 @@ def test_base_hands_over_to_the_refiner(family):
 def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):
     from diffusers import AutoPipelineForText2Image
 
-    from lessonlib.zoo.recipes import turbo
-    from lessonlib.zoo.sdxl import added
-
     pipeline = AutoPipelineForText2Image.from_pretrained(store.unfold("sdxl-turbo"))
     assert drawn(pipeline, num_inference_steps=1, guidance_scale=0.0, height=128, width=128).shape == (
         128,
@@ -157,3 +154,19 @@ def test_a_second_run_begins_with_what_was_shipped(family):
     assert before.keys() == after.keys()
     for key, value in before.items():
         torch.testing.assert_close(after[key], value, rtol=0, atol=0)
+
+
+def test_every_family_that_is_shipped_is_measured_as_often_as_it_says(family, monkeypatch):
+    from lessonlib.judge import load_judge
+
+    for module in (taesd, sdxl, few_steps):
+        monkeypatch.setattr(module, "STEPS", 5, raising=False)
+        ticks = []
+        rows, sheets = module.measure(4, 7, load_judge(), ticks.append)
+        assert sum(ticks) == module.pictures(4)
+        assert {row.member for row in rows} <= set(module.MEMBERS)
+        assert len({(row.member, row.metric, row.split) for row in rows}) == len(rows)
+        assert all(row.n > 0 for row in rows if row.metric != "correlation")  # no object is found in noise
+        assert sheets
+        for sheet in sheets:
+            assert len({image.shape for _, images in sheet.rows for image in images}) == 1

@@ -17,7 +17,7 @@ from typing import Any
 from lessonlib.errors import LessonError
 
 # in the order of the report
-FAMILIES = ("judge", "vae", "sd15", "controlnet", "ip_adapter", "inpainting")
+FAMILIES = ("judge", "vae", "taesd", "sd15", "sdxl", "few_steps", "controlnet", "ip_adapter", "inpainting")
 
 
 def family(name: str) -> Any:

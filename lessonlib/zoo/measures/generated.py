@@ -26,10 +26,15 @@ def pictures(
     done = []
     for start in range(0, len(prompts), BATCH):
         batch = list(prompts[start : start + BATCH])
-        generators = [torch.Generator().manual_seed(seed + start + k) for k in range(len(batch))]
-        done.append(pipeline(batch, generator=generators, output_type="np", **settings).images)
+        noise = generators(seed + start, len(batch))
+        done.append(pipeline(batch, generator=noise, output_type="np", **settings).images)
         tick(len(batch))
     return to_uint8(np.concatenate(done))
+
+
+def generators(seed: int, count: int) -> list[torch.Generator]:
+    """One a picture, with the seeds that follow each other."""
+    return [torch.Generator().manual_seed(seed + k) for k in range(count)]
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +44,11 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the value reaches its bar."""
+        """Whether the value reaches its bar; a gain must lie beyond it with its whole interval."""
         if self.bar is None:
             return None
+        if self.metric.endswith("_gain"):
+            return self.low > self.bar
         return self.value >= self.bar if self.higher_is_better else self.value <= self.bar
 
 
@@ -62,6 +65,8 @@ def row(
 
 def number(metric: str, value: float) -> str:
     """A figure with its unit; shares in percent. What follows a comma in a metric's name does not change its unit."""
+    if math.isnan(value):
+        return "unknown"
     return _FORMATS.get(metric.split(",")[0], lambda share: f"{100 * share:.1f} %")(value)
 
 

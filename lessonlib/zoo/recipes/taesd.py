@@ -11,6 +11,7 @@ the pipelines need nothing else to use it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
+from lessonlib.files import write_text
 from lessonlib.models import store
 from lessonlib.zoo.latents import cached, pixels, scene
 from lessonlib.zoo.recipes.vae import gradient_loss
@@ -76,7 +78,15 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
 
     trained = train("taesd", Network(taesd=start), loss, plan, runs=runs, minutes=minutes)
     trained.parts["taesd"].to("cpu").save_pretrained(runs / "taesd/model")
+    _without_unexpected(runs / "taesd/model/config.json")
     return runs / "taesd/model"
+
+
+def _without_unexpected(config: Path) -> None:
+    """AutoencoderTiny writes an entry of which it warns when it reads it."""
+    entries = json.loads(config.read_text())
+    entries.pop("block_out_channels", None)
+    write_text(config, json.dumps(entries, indent=2) + "\n")
 
 
 def ship(runs: Path) -> None:
