@@ -4,6 +4,9 @@ controlnet_aux needs torchvision, which must be built for the installed torch: o
 it is found here before anything imports it. Weights come from the hub on first use.
 """
 
+# transformers annotates its networks' `to` wrongly:
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import functools

@@ -82,7 +82,7 @@ def draw(points: Sequence[Point | None], height: int, width: int) -> np.ndarray:
         middle = (int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2))
         half = int(math.dist(a, b) / 2)
         angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
-        limb = cv2.ellipse2Poly(middle, (half, thick), angle, 0, 360, 1)
+        limb = np.array(cv2.ellipse2Poly(middle, (half, thick), angle, 0, 360, 1))
         cv2.fillConvexPoly(canvas, limb, [int(c * 0.6) for c in color])
     for point, color in zip(points, COLORS, strict=True):
         if point is not None:

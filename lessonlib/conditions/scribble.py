@@ -21,7 +21,8 @@ def from_truth(rendered: Rendered) -> np.ndarray:
     regions += [background == index for index in np.flatnonzero(there)]
     # regions end at the frame too, where a hand draws nothing: let them go on beyond it
     beyond = min(rendered.classes.shape) // 8
-    wide = [cv2.copyMakeBorder(r.astype(np.uint8), *(beyond,) * 4, cv2.BORDER_REPLICATE) for r in regions]
+    masks = [region.astype(np.uint8) for region in regions]
+    wide = [cv2.copyMakeBorder(m, beyond, beyond, beyond, beyond, cv2.BORDER_REPLICATE) for m in masks]
     strokes = _strokes(wide)[beyond:-beyond, beyond:-beyond]
     return cv2.cvtColor(np.ascontiguousarray(strokes), cv2.COLOR_GRAY2RGB)
 

@@ -23,6 +23,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lessonlib.conditions import face
 from lessonlib.errors import LessonError
 from lessonlib.models.catalogue import CATALOGUE, find
 from lessonlib.pipelines import loading
@@ -138,6 +139,35 @@ def picture(
     ).images[0]
 
 
+def portrait(
+    pipeline: Any,
+    prompt: str,
+    reference: Any,
+    box: face.Box | None = None,
+    scale: Scale = 0.7,
+    **sampling: Any,
+) -> Image:
+    """One picture of the person whose face the reference shows.
+
+    The face is cropped first: of a whole photograph the adapter would see mostly what is around it.
+
+    Args:
+        reference: a picture, PIL or a file.
+        box: where the face is, (left, top, right, bottom) in pixels; by default it is looked for.
+        sampling: `picture`'s further arguments.
+
+    Raises:
+        LessonError: the pipeline's adapter is not `ip-adapter-face`; no face in the reference; what `picture` says.
+    """
+    from diffusers.models.embeddings import IPAdapterFullImageProjection
+
+    adapters(pipeline)
+    projections = pipeline.unet.encoder_hid_proj.image_projection_layers
+    if not all(isinstance(projection, IPAdapterFullImageProjection) for projection in projections):
+        raise LessonError("This IP-Adapter was not trained on faces: load 'ip-adapter-face'.")
+    return picture(pipeline, prompt, face.crop(reference, box), scale, **sampling)
+
+
 def arguments(pipeline: Any, references: Any) -> dict[str, Any]:
     """What a pipeline with IP-Adapters is called with: a list of references for each adapter.
 
@@ -195,7 +225,7 @@ def set_scale(pipeline: Any, scale: Scale | Sequence[Scale]) -> None:
             diffusers would ignore in silence), lists of the wrong length.
     """
     count = adapters(pipeline)
-    scales = list(scale) if isinstance(scale, list | tuple) else [scale] * count
+    scales: list[Any] = list(scale) if isinstance(scale, list | tuple) else [scale] * count
     if len(scales) != count:
         raise LessonError(f"There are {len(scales)} scales for {count} IP-Adapters: give one for each.")
     for one in scales:

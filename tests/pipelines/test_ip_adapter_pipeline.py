@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lessonlib.conditions import face
 from lessonlib.errors import LessonError
 from lessonlib.models import find, repo
 from lessonlib.pipelines import ip_adapter
@@ -105,11 +106,24 @@ def test_a_part_that_is_not_named_has_scale_0(adapted):
 
 
 def test_a_face_is_cropped_before_clip_sees_it(plain):
-    from lessonlib.conditions import face
-
     person = picture_of("a woman in a red dress waving on the beach")
     ip_adapter.add(plain, "ip-adapter-face")
-    assert not np.array_equal(made(plain, face.crop(person)), made(plain, person))
+    found = pixels(ip_adapter.portrait(plain, PROMPT, person, steps=2))
+    assert np.array_equal(found, made(plain, face.crop(person), 0.7))
+    assert not np.array_equal(found, made(plain, person, 0.7))
+    box = (40, 8, 88, 56)
+    given = pixels(ip_adapter.portrait(plain, PROMPT, person, box, steps=2))
+    assert np.array_equal(given, made(plain, person.crop(box), 0.7))
+
+
+def test_a_portrait_needs_a_face_and_the_adapter_for_faces(plain):
+    person = picture_of("a woman in a red dress waving on the beach")
+    with pytest.raises(LessonError, match="not trained on faces: load 'ip-adapter-face'"):
+        ip_adapter.portrait(ip_adapter.add(plain, "ip-adapter"), PROMPT, person)
+    ip_adapter.add(ip_adapter.remove(plain), "ip-adapter-face")
+    for nobody in (APPLE, None):
+        with pytest.raises(LessonError, match=r"No person was found|is None"):
+            ip_adapter.portrait(plain, PROMPT, nobody)
 
 
 def test_transparent_references_are_laid_on_white(adapted):
