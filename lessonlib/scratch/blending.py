@@ -48,7 +48,7 @@ def spherical_blend(
     A mean of two directions is shorter than either; the arc keeps the length, and so the strength, of a
     token. Tokens that point the same way, or opposite ways (no arc is shortest), are blended linearly.
 
-    Source: Shoemake, "Animating Rotation with Quaternion Curves" (1985), section 3.3.
+    Source: Shoemake, "Animating Rotation with Quaternion Curves" (1985), on great arcs (slerp).
     """
     a, b = (torch.nn.functional.normalize(x, dim=-1) for x in (first, second))
     # the angle between a and b, exact near 0 and pi where arccos(a . b) is not

@@ -1,8 +1,8 @@
 """Canny's edge detector: where the picture changes most, thinned to a pixel and followed where it is faint.
 
-Source: Canny, "A Computational Approach to Edge Detection" (1986), sections V to VIII. The choices that the
-paper leaves open (Sobel's derivative, |dx| + |dy|, four directions in whole numbers) are OpenCV's, so that
-`canny` gives `cv2.Canny`'s edges pixel by pixel. numpy alone.
+Source: Canny, "A Computational Approach to Edge Detection" (1986). The choices that the paper leaves
+open (Sobel's derivative, |dx| + |dy|, four directions in whole numbers) are OpenCV's, so that `canny` gives
+`cv2.Canny`'s edges pixel by pixel. numpy alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def smooth(image: UInt8[np.ndarray, "h w"], sigma: float) -> UInt8[np.ndarray, "
 
     Canny smooths first; OpenCV leaves it to the caller.
 
-    Source: Canny (1986), section V.
+    Source: Canny (1986), on the first derivative of a Gaussian as the detector of step edges.
     """
     radius = round(3 * sigma)
     offsets = np.arange(-radius, radius + 1)
@@ -86,7 +86,7 @@ def non_maximum_suppression(
     Of two equal neighbours the first wins along an axis, and neither on a diagonal. Beyond the picture it is
     0.
 
-    Source: Canny (1986), section VI.
+    Source: Canny (1986), on edges in two dimensions: a maximum across the edge.
     """
     h, w = magnitude.shape
     padded = np.pad(magnitude, 1)
@@ -109,7 +109,7 @@ def non_maximum_suppression(
 def hysteresis(weak: Bool[np.ndarray, "h w"], strong: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """The weak pixels that a chain of weak neighbours, of eight, ties to a strong one.
 
-    Source: Canny (1986), section VIII.
+    Source: Canny (1986), on thresholding with hysteresis.
     """
     h, w = weak.shape
     edges = np.zeros((h + 2, w + 2), dtype=bool)

@@ -528,7 +528,7 @@ class GEGLU(nn.Module):
         self.proj = nn.Linear(dim_in, 2 * dim_out)
 
     def forward(self, x: Float[Tensor, "b n in"]) -> Float[Tensor, "b n out"]:
-        # GEGLU(x) = GELU(xW + b) ⊗ (xV + c)                                          (equation 5)
+        # GEGLU(x) = GELU(xW + b) ⊗ (xV + c)
         value, gate = self.proj(x).chunk(2, dim=-1)
         return value * F.gelu(gate)
 

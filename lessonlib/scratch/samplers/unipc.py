@@ -2,7 +2,7 @@
 
 Data prediction (m = x_0), B(h) = e^h - 1 ("bh2"), the setting that the paper recommends for guided sampling.
 Source of everything here: Zhao et al., "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of
-Diffusion Models" (2023), section 3 and, for data prediction, its appendix.
+Diffusion Models" (2023); data prediction is in its appendix.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def unipc_predictor(
 ) -> Float[Tensor, "*shape"]:
     """UniP: from level s to t. With a level before s it is of order 2, without of order 1 (which is DDIM).
 
-    Source: section 3.2 (UniP-2), whose one coefficient is 1/2 whatever the spacing.
+    Source: UniP-2, whose one coefficient is 1/2 whatever the spacing.
     """
     first_order, h, scale = _exponential_step(history, alpha_cumprod_t, alpha_cumprod_s)
     if alpha_cumprod_before is None or history.x_0_before is None:
@@ -102,7 +102,7 @@ def unipc_corrector(
 ) -> Float[Tensor, "*shape"]:
     """UniC: the same step s -> t once more, now that the prediction `x_0` at t is known.
 
-    Source: section 3.1 (UniC-p): the coefficients solve R(h) a = phi(h) / B(h).
+    Source: UniC-p: the coefficients solve R(h) a = phi(h) / B(h).
     """
     first_order, h, scale = _exponential_step(history, alpha_cumprod_t, alpha_cumprod_s)
     newest = x_0 - history.x_0
