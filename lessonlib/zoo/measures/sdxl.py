@@ -185,7 +185,7 @@ def correlation(pairs: Sequence[tuple[float, float]], draws: int = 2000) -> Inte
         covariance = (centred[..., 0] * centred[..., 1]).mean(axis=1)
         sampled = covariance / (centred[..., 0].std(axis=1) * centred[..., 1].std(axis=1))
     low, high = np.nanpercentile(sampled, (2.5, 97.5))
-    return Interval(float(np.corrcoef(points.T)[0, 1]), float(low), float(high), len(points))
+    return Interval(float(np.asarray(np.corrcoef(points.T))[0, 1]), float(low), float(high), len(points))
 
 
 def _shapes(base: Any, plain: Plain, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], Sheet]:
