@@ -17,7 +17,9 @@ app = typer.Typer(add_completion=False)
 
 FORMULA = (
     "Estimates: weights (parameters x 2 bytes on a GPU, x 4 on a CPU) + the larger of the UNet's live maps "
-    "(32 x 320 x h/8 x w/8 x 2) and the VAE decoder's (4 x 256 x h x w), at the same bytes a number, + 1 GiB."
+    "(32 x 320 x h/8 x w/8 x 2) and the VAE decoder's (4 x 256 x h x w), at the same bytes a number, + 1 GiB. "
+    "With model offload the GPU holds the UNet with its ControlNets and adapters, or the VAE; RAM holds all. "
+    "Least: sequential offload and the VAE in tiles of 512 pixels."
 )
 GIB = 1 << 30
 
@@ -170,10 +172,20 @@ def _print(checks: list[Check], lessons: list[dict[str, object]]) -> None:
     console.print(table)
 
     table = Table(title="The full-size models (nothing is downloaded before you ask)", caption=FORMULA)
-    for heading in ("lesson", "download", "VRAM", "VRAM with offload", "RAM on a CPU", "fits here"):
+    columns = {
+        "download": "download",
+        "VRAM": "vram",
+        "VRAM with offload": "vram_offload",
+        "least VRAM": "vram_sequential",
+        "RAM with offload": "ram_offload",
+        "RAM on a CPU": "ram_cpu",
+    }
+    for heading in ("lesson", *columns, "fits here"):
         table.add_column(heading, justify="left" if heading in ("lesson", "fits here") else "right")
     for row in lessons:
-        sizes = [f"{int(str(row[key])) / GIB:.1f}" for key in ("download", "vram", "vram_offload", "ram_cpu")]
+        sizes = [f"{int(str(row[key])) / GIB:.1f}" for key in columns.values()]
         table.add_row(str(row["lesson"]), *sizes, str(row["fits"]))
     console.print(table)
-    console.print("Sizes in GiB. The tiny models run anywhere: about 1 GiB of RAM.")
+    console.print(
+        "Sizes in GiB. The tiny models run anywhere: a process that draws with one takes about half a GiB of RAM."
+    )

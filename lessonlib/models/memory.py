@@ -36,6 +36,8 @@ LESSONS: dict[str, tuple[str, ...]] = {
     "4 LCM, embedded guidance": ("lcm",),
     "4 SDXL-Turbo": ("sdxl-turbo",),
     "5 inpainting, outpainting": ("sd15-inpainting",),
+    "5 image to image, prompts": ("sd15",),
+    "5 prompts for SDXL, 6 memory": ("sdxl-base",),
     "all together": ("sd15", "controlnet-openpose", "ip-adapter-face", "lcm-lora-sd15"),
 }
 

@@ -49,7 +49,7 @@ def test_every_lesson_says_what_it_needs_and_whether_it_fits(weights):
     assert len(found["lessons"]) >= 8
     for row in found["lessons"]:
         assert row["download"] > 1e9
-        assert row["vram_offload"] < row["vram"] < row["ram_cpu"]
+        assert row["vram_sequential"] < row["vram_offload"] < row["vram"] < row["ram_cpu"]
         assert row["fits"] in ("yes", "with offload", "cpu, slow", "no")
 
 
@@ -86,6 +86,7 @@ def test_the_tables_for_people(weights):
     result = CliRunner().invoke(cli.app, ["doctor"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert "1 SDXL base + refiner" in result.stdout
+    assert "least VRAM" in result.stdout
     assert "fits here" in result.stdout
 
 
