@@ -27,6 +27,7 @@ from lessonlib.zoo.recipes.lcm import sd15_teacher
 from lessonlib.zoo.sdxl import load_buckets
 from lessonlib.zoo.training import Network, Plan, Step, train
 
+# 1.8 s a step on one CPU core: 36 minutes
 PLAN = Plan(steps=1200, batch=24, learning_rate=5e-4, seed=83, warmup=20, weight_decay=0.0)
 GUIDANCE = (2.0, 5.0)
 WEIGHTS = "pytorch_lora_weights.safetensors"

@@ -22,6 +22,7 @@ from lessonlib.world.scene import sample
 from lessonlib.zoo.recipes.text import MAX_LENGTH, Facts, facts
 from lessonlib.zoo.training import Network, Plan, Step, train
 
+# 0.38 s a step on one CPU core: 6 minutes
 PLAN = Plan(steps=900, batch=128, learning_rate=1e-3, seed=22, warmup=60)
 WIDTH = 160
 
