@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@")
 
 
 def printable(text: str) -> str:
