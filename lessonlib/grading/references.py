@@ -59,8 +59,8 @@ def write(task: Task) -> None:
         for place, right in one.answer.items():
             answer[place] = {"kind": right.kind, "dtype": right.dtype, "about": right.about}
             if right.expected is not None and right.tolerance is not None:
-                tensors[f"{index}{place}.expected"] = torch.from_numpy(right.expected)
-                tensors[f"{index}{place}.tolerance"] = torch.from_numpy(right.tolerance)
+                tensors[f"{index}{place}.expected"] = torch.from_numpy(right.expected).contiguous()
+                tensors[f"{index}{place}.tolerance"] = torch.from_numpy(right.tolerance).contiguous()
         notes.append({"inputs": inputs, "answer": answer, "seed": one.seed})
     # One metadata entry: safetensors writes several in no fixed order.
     note = json.dumps({"task": task.id, "seed": PUBLIC_SEED, "cases": notes})
