@@ -28,6 +28,7 @@ COMMANDS = (
     "generate",
     "exercises",
     "grade",
+    "gradescope",
     "progress",
     "world",
     "zoo",

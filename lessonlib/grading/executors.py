@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from lessonlib.errors import LessonError
 
@@ -47,7 +48,8 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
             f"No dask scheduler answers at {address}: start one with `dask scheduler`."
         ) from error
     with client:
-        cores = sum(client.nthreads().values())
+        threads_of_workers: Any = client.nthreads()
+        cores = sum(threads_of_workers.values())
         if not cores:
             raise LessonError(f"The cluster at {address} has no worker: start some with `dask worker`.")
         yield client.get_executor(retries=2), 2 * cores

@@ -41,13 +41,15 @@ class Limits:
 class Program:
     """How to start the inside: a command whose standard input and output are the wall's two slots.
 
-    name: of the container, which outlives the command that started it; `remove` ends it.
+    remove: ends what outlives the command, such as a container.
+    user: whom root starts it as.
     """
 
     level: Level
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
+    user: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Sandbox:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     env=dict(self.program.environment),
+                    **_as_user(self.program.user),
                 )
             except OSError as error:
                 raise LessonError(f"The sandbox cannot start: {error}.") from error
@@ -151,6 +154,10 @@ class Sandbox:
             self.close()
             return Reply(status, seconds=seconds)
         return reply
+
+
+def _as_user(user: int | None) -> dict[str, Any]:
+    return {} if user is None else {"user": user, "group": user, "extra_groups": ()}
 
 
 class _Exchange:

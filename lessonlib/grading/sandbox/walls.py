@@ -13,6 +13,7 @@ import importlib.util
 import os
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import uuid
@@ -293,7 +294,10 @@ def container(needs: tuple[str, ...] = ()) -> Program:
 
 
 def process(needs: tuple[str, ...] = ()) -> Program:
-    """A process with limits of time and memory, and nothing that isolates it."""
+    """A process with limits of time and memory, and nothing that isolates it.
+
+    Root starts it as nobody, where nobody can read Python and the packages.
+    """
     code = str(Path(lessonlib.__file__).parents[1])
     spec = importlib.util.find_spec("torch")
     assert spec is not None
@@ -301,4 +305,25 @@ def process(needs: tuple[str, ...] = ()) -> Program:
     packages = str(Path(spec.origin).parents[1])
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
     environment = {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return Program("process", tuple(_start(code, packages, False, needs)), environment)
+    user = int(NOBODY) if _nobody_reads(code, packages) else None
+    return Program("process", tuple(_start(code, packages, False, needs)), environment, user=user)
+
+
+@cache
+def _nobody_reads(*folders: str) -> bool:
+    """Whether root can start Python as nobody, and nobody can list these folders."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return False
+    program = f"import os; [os.listdir(folder) for folder in {folders!r}]"
+    try:
+        tried = subprocess.run(
+            [python(), "-I", "-S", "-c", program],
+            user=int(NOBODY),
+            group=int(NOBODY),
+            extra_groups=(),
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return False
+    return tried.returncode == 0
