@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lessonlib.errors import LessonError
+from lessonlib.zoo.measures import FAMILIES
 from lessonlib.zoo.recipes import RECIPES, recipe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -69,8 +71,16 @@ def report(
         "docs"
     ),
     json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON and write nothing.")] = False,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"With --json: this family alone ({', '.join(FAMILIES)}); may be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Measure the shipped members and write the report."""
+    if family and not json:
+        raise LessonError("A report of some families alone is not written: add --json to --family.")
     import json as json_format
 
     from rich.console import Console
@@ -79,8 +89,8 @@ def report(
     from lessonlib.zoo.report import as_json, measure, picture_count, write
 
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pictures", total=picture_count(n))
-        rows, sheets = measure(n, seed, lambda count: progress.advance(task, count))
+        task = progress.add_task("pictures", total=picture_count(n, family))
+        rows, sheets = measure(n, seed, lambda count: progress.advance(task, count), family)
     if json:
         typer.echo(json_format.dumps([as_json(row) for row in rows]))
         return
