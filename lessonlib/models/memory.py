@@ -114,7 +114,8 @@ def denoising_bytes(rows: list[Model], bytes_each: int) -> int:
 
 def decoding_bytes(rows: list[Model], bytes_each: int, tile: int | None = None) -> int:
     """The VAE decoder's maps, of the whole picture or of a tile of so many pixels a side."""
-    side = min([*([tile] if tile else []), max(row.side for row in rows)])
+    side = max(row.side for row in rows)
+    side = side if tile is None else min(side, tile)
     return VAE_MAPS * VAE_WIDTH * side**2 * (4 if any(r.float32_vae for r in rows) else bytes_each)
 
 

@@ -9,7 +9,7 @@ Whatever cannot work, or would silently undo something else, is a LessonError be
 """
 
 # diffusers' and torch's annotations are narrower than what they accept and return:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -329,9 +329,12 @@ def cost(work: Callable[[], object], warm_up: bool = True) -> Cost:
 
 
 def _profiled_peak(work: Callable[[], object]) -> int:
+    import os
+
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would write to the reader's screen
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
     events = profiler.profiler.kineto_results.events()
