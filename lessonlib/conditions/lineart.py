@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lessonlib.conditions import canny
 from lessonlib.world.render import Rendered
 
 _SOFT = (3, 3)  # the pen's width, in pixels
@@ -22,7 +21,7 @@ def from_truth(rendered: Rendered) -> np.ndarray:
 def from_picture(picture: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] of an RGB picture uint8 [H, W, 3]: its edges once texture is smoothed away."""
     smooth = cv2.bilateralFilter(picture, 7, 50, 5)
-    return _pen(canny.from_picture(smooth, 60, 140)[..., 0])
+    return _pen(cv2.Canny(smooth, 60, 140))  # in colour: the channel that changes most decides
 
 
 def _pen(lines: np.ndarray) -> np.ndarray:

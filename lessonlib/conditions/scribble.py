@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lessonlib.conditions import canny
 from lessonlib.errors import LessonError
 from lessonlib.world.render import Rendered
 
@@ -30,7 +29,7 @@ def from_truth(rendered: Rendered) -> np.ndarray:
 def from_picture(picture: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] of an RGB picture uint8 [H, W, 3]: strokes along its long edges."""
     sigma = min(picture.shape[:2]) / 100
-    edges = canny.from_picture(cv2.GaussianBlur(picture, (0, 0), sigma), 40, 100)[..., 0]
+    edges = cv2.Canny(cv2.GaussianBlur(picture, (0, 0), sigma), 60, 140)  # in colour
     return cv2.cvtColor(_strokes([edges]), cv2.COLOR_GRAY2RGB)
 
 
