@@ -25,8 +25,9 @@ def test_lcm_step_is_the_sampler_s_at_the_time_its_scalings_belong_to() -> None:
     time = 1
     c_skip, c_out = boundary_scalings(torch.tensor(float(time), dtype=torch.float64))
     ours = tasks.get("lcm_step").reference(noise_pred, sample, noise, float(c_skip), float(c_out), 0.3, 0.7)
-    alphas = torch.tensor([0.3, 0.7], dtype=torch.float64)
-    torch.testing.assert_close(ours, lcm_step(noise_pred, sample, time, *alphas, noise).prev_sample)
+    alpha, alpha_next = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    expected = lcm_step(noise_pred, sample, time, alpha, alpha_next, noise).prev_sample
+    torch.testing.assert_close(ours, expected)
 
 
 def test_tile_blend_is_tiling_s_cross_fade() -> None:

@@ -87,8 +87,8 @@ def _rounded_down(image: Tensor, extra: list[int], fill: float) -> tuple[Tensor,
 
 
 def _offsets_swapped(image: Tensor, extra: list[int], fill: float) -> tuple[Tensor, Tensor]:
-    canvas, _ = reference(image, extra, fill)
-    return _canvas(image, *canvas.shape[1:], extra[0], extra[1], fill)
+    _, height, width = reference(image, extra, fill)[0].shape
+    return _canvas(image, height, width, extra[0], extra[1], fill)
 
 
 def _centred(image: Tensor, extra: list[int], fill: float) -> tuple[Tensor, Tensor]:
