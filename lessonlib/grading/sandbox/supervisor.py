@@ -115,7 +115,7 @@ class Sandbox:
         self.close()
         with tempfile.TemporaryFile() as errors:
             try:
-                self._process = subprocess.Popen(
+                process: subprocess.Popen[bytes] = subprocess.Popen(
                     self.program.command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -125,9 +125,10 @@ class Sandbox:
                 )
             except OSError as error:
                 raise LessonError(f"The sandbox cannot start: {error}.") from error
-            exchange = _Exchange(self._process, (), 1 << 16)
+            self._process = process
+            exchange = _Exchange(process, (), 1 << 16)
             if exchange.wait(START) and exchange.reply is not None:
-                self._family = _descendants(self._process.pid)
+                self._family = _descendants(process.pid)
                 return
             self.close()
             errors.seek(0)

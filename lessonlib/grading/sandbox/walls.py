@@ -75,6 +75,7 @@ def binds(needs: tuple[str, ...] = ()) -> Binds:
             found[path] = path
     root = Path(lessonlib.__file__).parent
     found |= {f"{INSIDE_CODE}/lessonlib/{name}": str(root / name) for name in OWN}
+    found[f"{INSIDE_CODE}/lessonlib/grading/practice.py"] = str(root / "grading/sandbox/practice.py")
     for name in needs:
         if name.split(".")[0] == "lessonlib":
             found |= dict(_own_module(name))
@@ -273,6 +274,7 @@ def container(needs: tuple[str, ...] = ()) -> Program:
     command = [engine, "run", "--rm", "--interactive", "--name", name, "--network", "none", "--read-only"]
     command += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", f"{NOBODY}:{NOBODY}"]
     command += ["--pids-limit", "64", "--memory", "4g", "--workdir", "/tmp"]
+    command += ["--ulimit", "nofile=256:256", "--ulimit", "nproc=4096:4096"]
     command += ["--tmpfs", f"/tmp:rw,size={SPACE},mode=1777", "--shm-size", str(SPACE)]
     for key, value in ENVIRONMENT.items():
         command += ["--env", f"{key}={value}"]
@@ -282,8 +284,9 @@ def container(needs: tuple[str, ...] = ()) -> Program:
     for place, target in links().items():
         if (whole := os.path.normpath(os.path.join("/", target))) in bound:
             command += ["--volume", f"{whole}:{place}:ro"]
+    empty = "ro,size=4096" + (",notmpcopyup" if "podman" in engine else "")  # podman would copy what it hides
     for folder in hidden():
-        command += ["--tmpfs", f"{folder}:ro,size=4096"]
+        command += ["--tmpfs", f"{folder}:{empty}"]
     # Root may do everything to a process of its container but what `--cap-drop` took: nobody else is in it.
     command += ["--entrypoint", python(), IMAGE]
     inside = _start(INSIDE_CODE, INSIDE_PACKAGES, True, needs)[1:]
