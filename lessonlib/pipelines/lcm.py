@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lessonlib.errors import LessonError
 from lessonlib.models.catalogue import find
 from lessonlib.pipelines import generate
+from lessonlib.pipelines.checks import check_call
 from lessonlib.pipelines.limits import check_guidance, check_negative, check_size, check_steps
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def lora_picture(
 
     Raises:
         LessonError: steps or guidance out of range; a negative prompt without guidance; `pipeline` has no
-            LCM-LoRA or no LCM scheduler.
+            LCM-LoRA or no LCM scheduler; its parts do not fit together.
     """
     from diffusers import LCMScheduler
 
@@ -127,6 +128,7 @@ def lora_picture(
         raise LessonError(
             "This pipeline lacks the LCM-LoRA or the LCM scheduler, and few steps need both: use load_lora."
         )
+    check_call(pipeline, {})
     return pipeline(
         prompt,
         num_inference_steps=steps,
@@ -166,6 +168,7 @@ def full_picture(
     shape = _size(size)
     if not pipeline.unet.config.time_cond_proj_dim:
         raise LessonError("This UNet takes no embedded guidance, so it is no full LCM: use load_full.")
+    check_call(pipeline, {})
     return pipeline(
         prompt,
         num_inference_steps=steps,
@@ -204,6 +207,7 @@ def turbo_picture(
             f"This scheduler spaces its timesteps '{spacing}', so a single step would not start at the last, "
             "pure noise: load Turbo with load_turbo and keep its scheduler ('trailing')."
         )
+    check_call(pipeline, {})
     return pipeline(
         prompt, num_inference_steps=steps, guidance_scale=0.0, generator=_generator(seed), **shape
     ).images[0]

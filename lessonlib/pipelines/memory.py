@@ -23,7 +23,7 @@ from lessonlib.errors import LessonError
 from lessonlib.models import memory as estimates
 from lessonlib.models.catalogue import find
 from lessonlib.pipelines import generate
-from lessonlib.pipelines.checks import has_ip_adapter
+from lessonlib.pipelines.checks import check_call, has_ip_adapter
 from lessonlib.pipelines.limits import check_guidance, check_negative, check_steps
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ def batch(
     """One picture a prompt, all denoised together, each the same as if it were made alone with its seed.
 
     Raises:
-        LessonError: not one seed a prompt; numbers out of range.
+        LessonError: not one seed a prompt; numbers out of range; parts that do not fit together.
     """
     import torch
 
@@ -372,6 +372,7 @@ def batch(
     check_steps(steps)
     check_guidance(guidance)
     check_negative(negative_prompt, guidance)
+    check_call(pipeline, {})
     return pipeline(
         list(prompts),
         # SD 1.5 refuses one negative prompt for a list of prompts

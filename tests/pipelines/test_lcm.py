@@ -169,6 +169,16 @@ def test_sizes(full):
             lcm.full_picture(full, "a cat", size=size)
 
 
+def test_parts_of_another_dtype_are_named_before_any_model_runs(full, monkeypatch):
+    monkeypatch.setattr(type(full), "__call__", no_model)
+    full.text_encoder.to(torch.float64)
+    try:
+        with pytest.raises(LessonError, match="text_encoder float64"):
+            lcm.full_picture(full, "a cat")
+    finally:
+        full.text_encoder.to(torch.float32)
+
+
 # -------- Turbo
 
 
