@@ -3,6 +3,7 @@
 import pytest
 import torch
 from random_models import make_store, random_sd15
+from random_variants import save_random_lora
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -33,6 +34,7 @@ def _untrained(sd15_folder, tmp_path_factory):
         patch.setenv("LESSON_CACHE", str(root / "cache"))
         make_store(sd15_folder, root / "weights")
         store.add_member("vae", None, {"": "sd15-vae"})
+        store.add_member("text", None, {"tokenizer": "sd15-tokenizer", "text_encoder": "sd15-text_encoder"})
         base = load_base(torch.device("cpu"))  # from the store: what is served is what is measured
         torch.manual_seed(0)
         for condition in ("canny", "depth", "pose"):
@@ -53,6 +55,10 @@ def _untrained(sd15_folder, tmp_path_factory):
             weights = ip_adapter.fresh_weights(base.unet, kind, encoder)
             save_file({k: v.contiguous() for k, v in weights.items()}, root / "runs" / kind / "model" / file)
             RECIPES[kind].ship(root / "runs")
+        pipeline = random_sd15()
+        save_random_lora(pipeline.unet, root / "lora", type(pipeline))
+        store.fold(root / "lora", "lcm-lora-sd15")
+        store.add_member("lcm-lora-sd15", None, {"": "lcm-lora-sd15"})
     return root
 
 

@@ -106,6 +106,10 @@ EXPECTED = {
         ("sd15-inpainting", "object", "in the mask"), ("sd15-inpainting", "seam", "in the mask"),
         ("sd15-inpainting", "seam", "outpainting"), ("sd15-inpainting", "background", "outpainting"),
     },
+    "together": {
+        ("canny + face + lcm-lora", metric, split)
+        for metric in ("edge_f1", "identity attributes") for split in ("alone", "together")
+    },
 }  # fmt: skip
 
 
@@ -113,7 +117,8 @@ EXPECTED = {
 @pytest.mark.usefixtures("untrained_store")
 def test_a_family_measures_what_is_shipped(family, judge, monkeypatch):
     module = measures.family(family)
-    monkeypatch.setattr(module, "STEPS", 2)
+    for steps in (controlnet, ip_adapter, inpainting):
+        monkeypatch.setattr(steps, "STEPS", 2)
     ticks = []
     rows, sheets = module.measure(2, 3, judge, ticks.append)
     assert sum(ticks) == module.pictures(2)

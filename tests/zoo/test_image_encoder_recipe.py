@@ -1,5 +1,7 @@
 """The vision tower: what it is shown, what it must tell, and that it learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,8 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from lessonlib.models import store
 from lessonlib.world.canvas import CLASSES
-from lessonlib.world.faces import face_box, face_of
 from lessonlib.world.render import render
-from lessonlib.world.scene import sample
+from lessonlib.world.scene import Identity, sample
 from lessonlib.zoo.latents import person_scene, scene
 from lessonlib.zoo.recipes import RECIPES, image_encoder
 from lessonlib.zoo.recipes.text import QUESTIONS
@@ -30,17 +31,23 @@ def test_pixels_are_what_the_pipelines_feature_extractor_makes():
     torch.testing.assert_close(image_encoder.as_pixels(image[None]), expected, atol=1e-5, rtol=0)
 
 
-def test_a_face_box_is_a_square_with_the_head_in_it():
-    for index in range(30):
-        drawn = render(person_scene(index))
-        x0, y0, x1, y1 = face_box(drawn.keypoints, 128, 128)
-        assert 0 <= x0 < x1 <= 128
-        assert 0 <= y0 < y1 <= 128
-        assert x1 - x0 == y1 - y0
-        on_the_head = drawn.keypoints[[0, 14, 15]]  # nose and eyes
-        inside = (on_the_head >= (x0, y0)) & (on_the_head <= (x1, y1))
-        assert inside[np.all((on_the_head >= 0) & (on_the_head < 128), axis=1)].all()
-        assert face_of(drawn.image, drawn.keypoints).shape == (y1 - y0, x1 - x0, 3)
+def test_a_head_says_more_of_who_it_is_than_of_the_clothes():
+    who, clothes = [], []
+    for index in range(10):
+        one = person_scene(index)
+        person, identity = one.person, one.person.identity
+        stranger = Identity(
+            "long hair" if identity.hair == "bald" else "bald", identity.skin, identity.glasses
+        )
+        seen = [
+            image_encoder.head(render(replace(one, person=replace(person, outfit=outfit, identity=shown))))
+            for outfit, shown in (("jeans", identity), ("raincoat", identity), ("jeans", stranger))
+        ]
+        assert seen[0].shape == (128, 128, 3)
+        same, dressed, other = (picture.astype(int) for picture in seen)
+        clothes.append(np.abs(same - dressed).mean())
+        who.append(np.abs(same - other).mean())
+    assert np.mean(who) > 2 * np.mean(clothes)
 
 
 def test_a_head_alone_is_asked_only_what_a_head_shows():

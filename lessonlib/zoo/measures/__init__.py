@@ -17,7 +17,18 @@ from typing import Any
 from lessonlib.errors import LessonError
 
 # in the order of the report
-FAMILIES = ("judge", "vae", "taesd", "sd15", "sdxl", "few_steps", "controlnet", "ip_adapter", "inpainting")
+FAMILIES = (
+    "judge",
+    "vae",
+    "taesd",
+    "sd15",
+    "sdxl",
+    "few_steps",
+    "controlnet",
+    "ip_adapter",
+    "inpainting",
+    "together",
+)
 
 
 def family(name: str) -> Any:

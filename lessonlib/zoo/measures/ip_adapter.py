@@ -23,14 +23,13 @@ from lessonlib.judge.intervals import Interval, bootstrap_mean
 from lessonlib.judge.scoring import what_is_asked
 from lessonlib.judge.verdict import Verdict
 from lessonlib.models import store
-from lessonlib.world.faces import face_of
 from lessonlib.world.parse import parse
 from lessonlib.world.render import SIZE, Rendered, render
 from lessonlib.world.scene import Scene, sample_person
 from lessonlib.world.vocabulary import BACKGROUNDS, OUTFITS
 from lessonlib.zoo.measures.generated import BATCH, GUIDANCE, STEPS, Tick, to_uint8
 from lessonlib.zoo.measures.rows import Row, Sheet, row
-from lessonlib.zoo.recipes.image_encoder import as_pixels, enlarged
+from lessonlib.zoo.recipes.image_encoder import as_pixels, head
 from lessonlib.zoo.recipes.ip_adapter import FILES, Kind, encoded, nothing_seen
 
 MEMBERS = ("ip-adapter",)
@@ -93,10 +92,7 @@ def loaded(kind: Kind) -> tuple[Any, Any]:
 
 def shown(kind: Kind, truth: Rendered) -> np.ndarray:
     """The reference: the picture, or its head alone; uint8 [128, 128, 3]."""
-    if kind != "ip-adapter-face":
-        return truth.image
-    assert truth.keypoints is not None
-    return enlarged(face_of(truth.image, truth.keypoints))
+    return head(truth) if kind == "ip-adapter-face" else truth.image
 
 
 def encoded_pictures(encoder: Any, pictures: Sequence[np.ndarray], kind: Kind) -> torch.Tensor:
@@ -136,7 +132,7 @@ def prompted_by(
         batch = prompts[start : start + BATCH]
         pictures = seen[start : start + BATCH][:, None]
         embeds = torch.cat([blank[None, None].expand_as(pictures), pictures]) if guided else pictures
-        with _each_its_own(pipeline, embeds):
+        with each_its_own(pipeline, embeds):
             done.append(
                 pipeline(
                     batch,
@@ -151,7 +147,7 @@ def prompted_by(
 
 
 @contextmanager
-def _each_its_own(pipeline: Any, embeds: torch.Tensor) -> Iterator[None]:
+def each_its_own(pipeline: Any, embeds: torch.Tensor) -> Iterator[None]:
     """Let each prompt of a batch see its own reference.
 
     The pipeline repeats all the references it is given for every prompt (`num_images_per_prompt` is the batch's size there),
@@ -224,23 +220,26 @@ def _face_rows(
     judge: Judge,
 ) -> list[Row]:
     kind = "ip-adapter-face"
-    people = [what_is_asked(scene).person for scene in scenes]
-    who = [
-        Asked(person=replace(person, outfit=None, pose=None, place=None))
-        for person in people
-        if person is not None
-    ]
+    who = identities(scenes)
     rows = []
     for verdicts, split, bar in ((alone, "empty prompt", 0.9), (shared, f"prompt, scale {SCALE}", 0.85)):
-        rows.append(row(kind, "identity attributes", split, _attributes(verdicts, who, judge), bar))
-    rows.append(row(kind, "identity attributes", "shuffled", _attributes(alone, [*who[1:], who[0]], judge)))
+        rows.append(row(kind, "identity attributes", split, attributes(verdicts, who, judge), bar))
+    rows.append(row(kind, "identity attributes", "shuffled", attributes(alone, [*who[1:], who[0]], judge)))
     text = score(list(shared), list(wishes), judge).rates()
     rows.append(row(kind, "outfit", f"prompt, scale {SCALE}", text["outfit"]._asdict(), 0.85))
     rows.append(row(kind, "background", f"prompt, scale {SCALE}", text["background"]._asdict(), 0.9))
     return rows
 
 
-def _attributes(verdicts: Sequence[Verdict], who: Sequence[Asked], judge: Judge) -> Interval:
+def identities(scenes: Sequence[Scene]) -> list[Asked]:
+    """Who is in each scene: hair, skin and glasses, and nothing that can be changed."""
+    people = [what_is_asked(scene).person for scene in scenes]
+    return [
+        Asked(person=replace(one, outfit=None, pose=None, place=None)) for one in people if one is not None
+    ]
+
+
+def attributes(verdicts: Sequence[Verdict], who: Sequence[Asked], judge: Judge) -> Interval:
     """The share of hair, skin and glasses that are the reference's, as a mean over pictures."""
     answers = score(list(verdicts), list(who), judge).answers
     return bootstrap_mean([np.mean([one[name] for name in IDENTITY]) for one in answers])

@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from lessonlib.conditions import face
 from lessonlib.models import store
 from lessonlib.world.canvas import CLASSES
 from lessonlib.world.captions import caption
-from lessonlib.world.faces import face_of
-from lessonlib.world.render import SIZE, render
+from lessonlib.world.render import SIZE, Rendered, render
 from lessonlib.world.scene import Scene, sample
 from lessonlib.zoo.recipes.text import QUESTIONS, Facts, facts
 from lessonlib.zoo.training import Network, Plan, Step, train
@@ -74,6 +74,15 @@ def enlarged(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
 
+def head(drawn: Rendered) -> np.ndarray:
+    """The head of a scene's person alone, at the tower's size: what `conditions.face` cuts out of a picture."""
+    assert drawn.keypoints is not None
+    height, width = drawn.classes.shape
+    points = [(float(x), float(y)) for x, y in drawn.keypoints]
+    x0, y0, x1, y1 = face.around(points, (width, height))
+    return enlarged(drawn.image[y0:y1, x0:x1])
+
+
 @dataclass(frozen=True)
 class Example:
     """A picture, its caption (None for a head alone), the answers to `QUESTIONS`, and the class of every cell."""
@@ -91,7 +100,7 @@ def example(scene: Scene, rng: np.random.Generator) -> Example:
     if drawn.keypoints is not None and rng.random() < FACES:
         shown = [a if q in OF_A_FACE else NOT_ASKED for q, a in zip(QUESTIONS, answers, strict=True)]
         blank = np.full((SIZE // _CELL,) * 2, NOT_ASKED)
-        return Example(enlarged(face_of(drawn.image, drawn.keypoints)), None, shown, blank)
+        return Example(head(drawn), None, shown, blank)
     middles = slice(_CELL // 2, None, _CELL)
     return Example(
         drawn.image, caption(scene, rng), answers, drawn.classes[middles, middles].astype(np.int64)

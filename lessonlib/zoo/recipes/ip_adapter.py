@@ -32,14 +32,13 @@ from transformers import CLIPVisionModelWithProjection
 from lessonlib.files import replacing
 from lessonlib.models import store
 from lessonlib.world.captions import caption
-from lessonlib.world.faces import face_of
 from lessonlib.world.render import render
 from lessonlib.world.scene import Scene, is_held_out, sample_person
 from lessonlib.world.vocabulary import BACKGROUNDS, OUTFITS, POSES, STYLES
 from lessonlib.zoo.base import Base, load_base
 from lessonlib.zoo.caches import remembered
 from lessonlib.zoo.latents import cached, person_scene, scene
-from lessonlib.zoo.recipes.image_encoder import as_pixels, enlarged
+from lessonlib.zoo.recipes.image_encoder import as_pixels, head
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 Kind = Literal["ip-adapter", "ip-adapter-plus", "ip-adapter-face"]
@@ -185,8 +184,7 @@ def references(kind: Kind, index: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([PLAN.seed, index])
     if kind != "ip-adapter-face":
         return render(own).image, render(elsewhere(own, rng)).image
-    first, second = (render(one) for one in (own, again(own, rng)))
-    return tuple(enlarged(face_of(one.image, one.keypoints)) for one in (first, second))  # type: ignore[return-value]
+    return head(render(own)), head(render(again(own, rng)))
 
 
 @torch.no_grad()
@@ -290,7 +288,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN, *, kind: Ki
         weights = fresh_weights(base.unet, kind, encoder)
     network = attach(base.unet, weights, base.device)
     seen = encoded_references(encoder, kind, runs / "references" / encoder_folder.name, SCENES)
-    latents = scene_latents(base, kind, runs)
+    latents = scene_latents(base, kind, runs, SCENES)
     loss = loss_of(base, latents, seen, nothing_seen(encoder, kind), stream(kind), plan.batch)
     train(kind, network, lambda _, step: loss(step), plan, runs=runs, minutes=minutes)
     with replacing(runs / kind / "model" / FILES[kind]) as temporary:
@@ -298,7 +296,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN, *, kind: Ki
     return runs / kind / "model"
 
 
-def scene_latents(base: Base, kind: Kind, folder: Path, count: int = SCENES) -> Tensor:
+def scene_latents(base: Base, kind: Kind, folder: Path, count: int) -> Tensor:
     """The latents of the kind's scenes, shared with sd15 and the ControlNets where the stream is."""
     name = f"{store.unfold('vae').name}{'-person' if kind == 'ip-adapter-face' else ''}"
     vae = AutoencoderKL.from_pretrained(base.folder / "vae").to(base.device)
