@@ -162,13 +162,14 @@ def outcome(function: Callable[..., Any], inputs: Inputs) -> Output:
 
 def double(inputs: Inputs) -> dict[str, Any]:
     """Copies of the inputs, their floating-point tensors and arrays in float64."""
+    import numpy as np
     import torch
 
     def exact(value: Any) -> Any:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             return value.to(torch.float64, copy=True)
-        if hasattr(value, "astype") and value.dtype.kind == "f":
-            return value.astype("float64")
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            return value.astype(np.float64)
         return _copy(value)
 
     return {name: _mapped(value, exact) for name, value in inputs.items()}

@@ -111,7 +111,7 @@ def _list(batch: int, height: int, width: int, blocks: list[int], channels: int)
     return [batch, channels, *(int(side / 2 ** (len(blocks) - 1)) for side in (height, width))]
 
 
-def _size(batch: int, height: int, width: int, blocks: list[int], channels: int) -> Answer:
+def _size(batch: int, height: int, width: int, blocks: list[int], channels: int) -> tuple[int, ...]:
     import torch
 
     factor = 1 << (len(blocks) - 1)

@@ -100,7 +100,8 @@ def _assigned(drawing: np.ndarray, threshold: int) -> np.ndarray:
 def _any(drawing: np.ndarray, threshold: int) -> np.ndarray:
     import numpy as np
 
-    return (drawing < threshold).any(axis=-1).astype(np.uint8) * np.uint8(255)
+    scribble: np.ndarray = np.uint8(255) * (drawing < threshold).any(axis=-1)
+    return scribble.astype(np.uint8)
 
 
 def _loop(drawing: np.ndarray, threshold: int) -> np.ndarray:
@@ -114,7 +115,7 @@ def _product(drawing: np.ndarray, threshold: int) -> np.ndarray:
     import numpy as np
 
     red, green, blue = (drawing[..., c] >= threshold for c in range(3))
-    return (255 * ~(red & green & blue)).astype(np.uint8)
+    return np.where(red & green & blue, np.uint8(0), np.uint8(255))
 
 
 TASK = Task(
