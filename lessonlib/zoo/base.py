@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
@@ -80,7 +80,7 @@ def load_base(device: torch.device | None = None, folder: Path | None = None) ->
     )
 
 
-def plain_attention(model: torch.nn.Module, device: torch.device) -> None:
+def plain_attention(model: Any, device: torch.device) -> None:
     """Attention in plain matrix products on a CPU, where the fused kernel's backward takes a third of a step."""
     if device.type == "cpu":
         model.set_attn_processor(AttnProcessor())

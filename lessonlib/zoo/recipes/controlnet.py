@@ -10,7 +10,7 @@ same, only what the map means is new.
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportReturnType=false
 
 from __future__ import annotations
 

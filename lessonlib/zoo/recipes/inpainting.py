@@ -7,7 +7,7 @@ of the batches is wider than high: outpainting must know canvases that are not s
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ must be enough.
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportReturnType=false, reportIndexIssue=false
 
 from __future__ import annotations
 
