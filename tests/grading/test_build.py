@@ -15,7 +15,7 @@ from lessonlib.cli import app
 from lessonlib.errors import LessonError
 from lessonlib.grading import references, selfcheck, tasks
 from lessonlib.grading.build import build, stale
-from lessonlib.grading.notebooks import BEGIN, answered, notebooks, read
+from lessonlib.grading.notebooks import BEGIN, END, answered, notebooks, read
 from lessonlib.grading.task import Misconception, Task, cases
 
 NOTEBOOK = "00_start_here.ipynb"
@@ -64,9 +64,15 @@ def test_no_solution_is_left_in_an_exercise(root: Path) -> None:
     for path in notebooks(root / "exercises"):
         text = path.read_text()
         assert BEGIN not in text
-        assert "noise_pred_cond - noise_pred_uncond" not in text
         assert "NotImplementedError" not in text
         assert all(not cell.get("outputs") for cell in json.loads(text)["cells"])
+        solved = {
+            cell.id: cell.source for cell in read((root / "solutions" / path.name).read_text(), "").cells
+        }
+        for cell in read(text, path.name).cells:
+            for block in solved[cell.id].split(BEGIN)[1:]:
+                lines = (line.strip() for line in block.split(END)[0].splitlines())
+                assert not any(line in cell.source for line in lines if len(line) > 20)
 
 
 @pytest.mark.parametrize(

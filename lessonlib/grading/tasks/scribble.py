@@ -100,8 +100,8 @@ def _assigned(drawing: np.ndarray, threshold: int) -> np.ndarray:
 def _any(drawing: np.ndarray, threshold: int) -> np.ndarray:
     import numpy as np
 
-    scribble: np.ndarray = np.uint8(255) * (drawing < threshold).any(axis=-1)
-    return scribble.astype(np.uint8)
+    drawn = np.any(drawing < threshold, axis=-1, keepdims=True)[..., 0]
+    return drawn.astype(np.uint8) * np.uint8(255)
 
 
 def _loop(drawing: np.ndarray, threshold: int) -> np.ndarray:
