@@ -121,7 +121,9 @@ class Sandbox:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     env=dict(self.program.environment),
-                    **_as_user(self.program.user),
+                    user=self.program.user,
+                    group=self.program.user,
+                    extra_groups=None if self.program.user is None else (),
                 )
             except OSError as error:
                 raise LessonError(f"The sandbox cannot start: {error}.") from error
@@ -155,10 +157,6 @@ class Sandbox:
             self.close()
             return Reply(status, seconds=seconds)
         return reply
-
-
-def _as_user(user: int | None) -> dict[str, Any]:
-    return {} if user is None else {"user": user, "group": user, "extra_groups": ()}
 
 
 class _Exchange:
