@@ -1,9 +1,18 @@
-"""Tests run offline, keep to one core a process, and leave the reader's own progress alone."""
+"""Tests run offline, keep to one core a process, and leave the reader's own progress alone.
+
+Shapes in the signatures of `lessonlib.scratch` are checked: beartype enforces jaxtyping's annotations while the tests run.
+The hook stands here, before any folder's tests are imported: a module that was imported without it stays unchecked.
+"""
 
 import os
 import tempfile
+
+from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("LESSON_STATE", tempfile.mkdtemp(prefix="lesson-state-"))
+
+# the tower: a whole number is a float too, as PEP 484 has it
+install_import_hook("lessonlib.scratch", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
