@@ -37,6 +37,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "outfit": tuple(OUTFITS),
     "pose": tuple(POSES),
 }
+_THINGS = [CLASSES.index(name) for name in QUESTIONS["presence"]]  # their channels in the map of classes
 # what every cell answers, and with how many channels
 MAPS: dict[str, int] = {
     "classes": len(CLASSES),
@@ -109,6 +110,8 @@ class JudgeNetwork(nn.Module):
         self.join_middle = _convolution(64, 64)
         self.join_fine = _convolution(64, 64)
         self.map = nn.Conv2d(64, sum(MAPS.values()), 1)
+        # how much the map's cells count in the belief that a thing is there
+        self.evidence = nn.Parameter(torch.zeros(()))
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Reading:
         """Read pictures in -1..1."""
@@ -128,4 +131,6 @@ class JudgeNetwork(nn.Module):
         joined = self.join_fine(self.from_fine(fine) + F.interpolate(joined, scale_factor=2))
         maps = dict(zip(MAPS, self.map(joined).float().split(list(MAPS.values()), 1), strict=True))
         maps["normals"] = F.normalize(maps["normals"], dim=1)
+        shares = maps["classes"].softmax(1)[:, _THINGS].mean((2, 3))  # of the picture, one a thing
+        answers["presence"] = answers["presence"] + self.evidence * (shares + 1e-4).log()
         return Reading(answers, maps, features.float())

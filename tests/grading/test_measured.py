@@ -40,10 +40,10 @@ def test_every_cell_has_a_share_for_every_scene() -> None:
 def test_more_steps_and_guidance_help_up_to_a_point() -> None:
     scenes = range(measured.table()["scenes"])
     for sampler in measured.SAMPLERS:
-        guided = [measured.fidelity(sampler, steps, 5.0, scenes) for steps in measured.STEPS]
-        assert guided[0] < guided[1] < guided[2]
+        guided = [measured.fidelity(sampler, steps, 2.5, scenes) for steps in measured.STEPS]
+        assert guided[0] < guided[1]
         assert abs(guided[3] - guided[2]) < guided[1] - guided[0]
-        assert measured.fidelity(sampler, 4, 5.0, scenes) > measured.fidelity(sampler, 8, 1.0, scenes)
+        assert guided[1] > measured.fidelity(sampler, 8, 1.0, scenes)  # for the same number of evaluations
 
 
 def test_right_settings_pass_and_known_mistakes_fail_on_every_draw() -> None:

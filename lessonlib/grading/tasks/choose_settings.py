@@ -15,14 +15,14 @@ picture; you get its verdict on scenes you do not choose, and a grade is given o
 
 Your settings must reach, on the scenes drawn,
 
-$$\frac{\text{fidelity of your settings}}{\text{fidelity of the best setting of the grid}} \ge 0.75
+$$\frac{\text{fidelity of your settings}}{\text{fidelity of the best setting of the grid}} \ge 0.9
 \qquad\text{with at most 8 UNet evaluations a picture.}$$
 
 Return a dict with `sampler` (`"ddim"`, `"euler"` or `"unipc"`), `steps` (2, 4, 8 or 16) and `guidance_scale` (1.0, 2.5 or
 5.0). Remember what a guided step costs. The check tells you how near you came: experiment.
 """.strip()
 
-SHARE, BUDGET = 0.75, 8
+SHARE, BUDGET = 0.9, 8
 
 
 def inputs(seed: int) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def _settings(sampler: str, steps: int, guidance_scale: float) -> Settings:
 
 
 def reference() -> Settings:
-    return _settings("unipc", 4, 5.0)
+    return _settings("unipc", 4, 2.5)
 
 
 def _another_sampler() -> Settings:
-    return _settings("ddim", 4, 5.0)
+    return _settings("ddim", 4, 2.5)
 
 
 def _evaluations(settings: Settings) -> int:
