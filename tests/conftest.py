@@ -15,4 +15,6 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("LESSON_STATE", tempfile.mkdtemp(prefix="lesson-state-"))
 
 # the tower: a whole number is a float too, as PEP 484 has it
-install_import_hook("lessonlib.scratch", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    "lessonlib.scratch", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
