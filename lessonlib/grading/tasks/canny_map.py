@@ -29,7 +29,11 @@ takes the height for the number of pictures.
 
 
 def inputs(seed: int) -> dict[str, Any]:
-    """Coloured discs on a slope, with noise: strong edges and faint ones, and edges between colours."""
+    """Coloured discs on a slope, with noise: strong edges and faint ones, and edges between colours.
+
+    Last a bar whose contrast grows along its length: the faint part of its edge counts only because it hangs on the strong
+    part, so that the lower threshold always matters.
+    """
     import numpy as np
     from PIL import Image
 
@@ -40,6 +44,8 @@ def inputs(seed: int) -> dict[str, Any]:
     for _ in range(5):
         y, x, radius = random.uniform((4, 4, 4), (36, 48, 11))
         array[np.hypot(rows - y, columns - x) < radius] += random.uniform(-70, 70, 3)
+    array[16:24] = 60 + np.linspace(5, 90, width)[None, :, None]
+    array[13:16] = array[24:27] = 60
     array += random.normal(0, 4, array.shape)
     return {
         "image": Image.fromarray(array.clip(0, 255).round().astype(np.uint8)),
