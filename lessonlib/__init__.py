@@ -6,8 +6,9 @@ waits for torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lessonlib.exports import lazy
 
 __version__ = "0.1.0"
 
@@ -28,11 +29,4 @@ if TYPE_CHECKING:
     from lessonlib.models import tier as tier
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

@@ -9,8 +9,9 @@ the tiny models and the real ones alike. Importing this package is instant.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lessonlib.exports import lazy
 
 # public name -> the module that defines it
 _EXPORTS = {
@@ -29,11 +30,4 @@ if TYPE_CHECKING:
     from lessonlib.conditions.pictures import rgb as rgb
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib.conditions' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

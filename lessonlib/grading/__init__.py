@@ -14,8 +14,9 @@ student code.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lessonlib.exports import lazy
 
 _EXPORTS = {
     "exercise": "lessonlib.grading.practice",
@@ -37,11 +38,4 @@ if TYPE_CHECKING:
     from lessonlib.grading.task import Task as Task
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib.grading' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

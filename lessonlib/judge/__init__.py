@@ -9,8 +9,9 @@ and one file for each measure that needs no network: `sharpness`, `edges`, `plac
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lessonlib.exports import lazy
 
 # public name -> the module that defines it
 _EXPORTS = {
@@ -35,11 +36,4 @@ if TYPE_CHECKING:
     from lessonlib.judge.verdict import Verdict as Verdict
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib.judge' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

@@ -5,8 +5,9 @@ A notebook needs four names: `repo("sd15")` is what `from_pretrained` takes, on 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lessonlib.exports import lazy
 
 _EXPORTS = {
     "CATALOGUE": "catalogue",
@@ -30,11 +31,4 @@ if TYPE_CHECKING:
     from lessonlib.models.machine import why as why
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib.models' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lessonlib.models.{_EXPORTS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, {name: f"{__name__}.{module}" for name, module in _EXPORTS.items()})

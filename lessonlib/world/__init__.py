@@ -11,10 +11,11 @@ Names are loaded when they are first used, so that importing this package costs 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from lessonlib.exports import lazy
 
 # public name -> the file that defines it
 _EXPORTS = {
@@ -61,14 +62,7 @@ if TYPE_CHECKING:
     from lessonlib.world.sheet import truth as truth
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'lessonlib.world' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, {name: f"{__name__}.{module}" for name, module in _EXPORTS.items()})
 
 
 class _World(ModuleType):

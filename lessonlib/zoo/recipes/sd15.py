@@ -1,8 +1,8 @@
 """sd15: the UNet of Stable Diffusion 1.5 in small, and its text encoder, trained together on the emoji world.
 
-Epsilon prediction on SD's own noise schedule; min-SNR-5 weights (Hang et al. 2023); a tenth of the captions is the empty
-string, which is what inference calls "unconditional" here. Text encoder and UNet are optimised jointly (Rombach et al.
-2022, equation 3).
+Epsilon prediction on SD's own noise schedule; min-SNR-5 weights (Hang et al. 2023), lifted where noise rules; a tenth of the
+captions is the empty string, which is what inference calls "unconditional" here. Text encoder and UNet are optimised jointly
+(Rombach et al. 2022, equation 3).
 """
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
@@ -67,8 +67,8 @@ def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0
 def lift_of_noisy_steps(alphas_cumprod: Tensor, timesteps: Tensor, most: float = 4.0) -> Tensor:
     """min(1 / sqrt(SNR), most), at least 1. Shape [B].
 
-    An error of the picture x0 counts SNR times in the error of the noise. Where noise rules (SNR < 1) the caption decides
-    what the picture becomes, and just there plain epsilon training hardly listens.
+    An error of the picture x0 counts SNR times in the error of the noise: little where noise rules (SNR < 1), which is where
+    the caption decides what the picture becomes. A choice of this course; its effect alone was not measured.
     """
     alpha_bar = alphas_cumprod[timesteps]
     return ((1 - alpha_bar) / alpha_bar).sqrt().clamp(1, most)
@@ -127,9 +127,8 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     else:
         unet, text = build(), CLIPTextModel.from_pretrained(text_folder / "text_encoder")
     if device.type == "cpu":
-        unet.set_attn_processor(
-            AttnProcessor()
-        )  # the backward of the fused kernel took a third of a step there
+        # the backward of the fused kernel took a third of a step there
+        unet.set_attn_processor(AttnProcessor())
     loss = loss_with(plan, latents, tokenizer)
     trained = train("sd15", Network(unet=unet, text=text), loss, plan, runs=runs, minutes=minutes).to("cpu")
     folder = runs / "sd15/model"
