@@ -2,6 +2,11 @@
 
 Step k draws its data and its noise from (seed, k) alone. A run that was killed and started again therefore sees what an
 unbroken run would have seen, and follows the same curve.
+
+Several processes train one network (data parallel: each draws its own batch, gradients are averaged) when torchrun
+launches them. Two processes of one thread each are faster on two cores than one process of two threads:
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 --no-python -- lesson zoo train sd15
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -27,13 +32,14 @@ from tqdm.auto import tqdm
 
 from lessonlib.errors import LessonError
 from lessonlib.files import write_text
+from lessonlib.zoo.optimizers import Kind, build
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast to train.
 
-    `batch` rows make one step; `ema` keeps an exponential moving average of the weights (inverse-gamma warm-up, power 2/3,
+    `batch` rows make one step of one process; `ema` keeps an exponential moving average of the weights (inverse-gamma warm-up, power 2/3,
     as k-diffusion does). `start` says where the weights come from: the recipe's initialisation, or what the package ships.
     """
 
@@ -47,6 +53,7 @@ class Plan:
     clip: float = 1.0
     ema: bool = True
     start: Literal["scratch", "shipped"] = "scratch"
+    optimizer: Kind = "adamw"
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,9 @@ class Step:
     device: torch.device
 
 
+LossFunction = Callable[["Network", Step], dict[str, Tensor]]
+
+
 class Network(nn.Module):
     """The modules that are trained together, as one: accelerate and the EMA then need to know of one only."""
 
@@ -68,8 +78,9 @@ class Network(nn.Module):
         super().__init__()
         self.parts = nn.ModuleDict(parts)
 
-
-LossFunction = Callable[[Network, Step], dict[str, Tensor]]
+    def forward(self, loss: LossFunction, step: Step) -> dict[str, Tensor]:
+        """The loss of a step. Every use of the parts is inside this call, so that processes can average gradients."""
+        return loss(self, step)
 
 
 def default_runs() -> Path:
@@ -113,24 +124,29 @@ def train(
     Raises:
         LessonError: the folder holds a run with another plan.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+        SystemExit: in every process but the first, when several train: the first alone has the result.
     """
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision())
+    first, rank, alone = (
+        accelerator.is_main_process,
+        accelerator.process_index,
+        accelerator.num_processes == 1,
+    )
     folder = (runs or default_runs()) / name
     folder.mkdir(parents=True, exist_ok=True)
-    _refuse_other_plan(folder, plan)
+    with accelerator.main_process_first():
+        _refuse_other_plan(folder, plan, accelerator.num_processes)
     set_seed(plan.seed)
-    accelerator = Accelerator(mixed_precision=mixed_precision())
-    groups = rates or [(1.0, network.parameters())]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.requires_grad], "lr": factor * plan.learning_rate}
-            for factor, parameters in groups
-        ],
-        lr=plan.learning_rate,
-        betas=plan.betas,
-        weight_decay=plan.weight_decay,
-    )
-    schedule = get_cosine_schedule_with_warmup(optimizer, plan.warmup, plan.steps)
-    prepared, optimizer, schedule = accelerator.prepare(network, optimizer, schedule)
+    network.to(accelerator.device)
+    groups = [
+        (factor, [p for p in parameters if p.requires_grad])
+        for factor, parameters in rates or [(1.0, network.parameters())]
+    ]
+    optimizers = build(plan.optimizer, network, groups, plan.learning_rate, plan.betas, plan.weight_decay)
+    # accelerate would move a prepared schedule once a process and step
+    schedules = [get_cosine_schedule_with_warmup(one, plan.warmup, plan.steps) for one in optimizers]
+    accelerator.register_for_checkpointing(*schedules)
+    prepared, *optimizers = accelerator.prepare(network, *optimizers)
     average = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, power=2 / 3, foreach=True)
     average.to(accelerator.device)
     progress = _Progress()
@@ -143,20 +159,32 @@ def train(
 
     def save() -> None:
         fresh, old = folder / "checkpoint.new", folder / "checkpoint.old"
-        shutil.rmtree(fresh, ignore_errors=True)
+        if first:
+            shutil.rmtree(fresh, ignore_errors=True)
+        accelerator.wait_for_everyone()
         accelerator.save_state(str(fresh))
+        accelerator.wait_for_everyone()
+        if not first:
+            return
         if checkpoint.is_dir():
             shutil.rmtree(old, ignore_errors=True)
             checkpoint.rename(old)
         fresh.rename(checkpoint)
         shutil.rmtree(old, ignore_errors=True)
 
+    def past(since: float, length: float) -> bool:
+        """Whether `length` minutes went by; all processes get the first one's answer."""
+        answer = torch.tensor(float(time.monotonic() - since > 60 * length), device=accelerator.device)
+        return bool(answer if alone else broadcast(answer))
+
     started = last_save = time.monotonic()
-    bar = tqdm(total=plan.steps, initial=progress.step, desc=name, unit="step", smoothing=0.05)
+    bar = tqdm(
+        total=plan.steps, initial=progress.step, desc=name, unit="step", smoothing=0.05, disable=not first
+    )
     prepared.train()
     try:
-        while progress.step < plan.steps and (minutes is None or time.monotonic() - started < 60 * minutes):
-            seed = [plan.seed, progress.step]
+        while progress.step < plan.steps and (minutes is None or not past(started, minutes)):
+            seed = [plan.seed, progress.step, *([rank] if rank else [])]
             step = Step(
                 progress.step,
                 np.random.default_rng(seed),
@@ -164,19 +192,19 @@ def train(
                 accelerator.device,
             )
             with accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext():
-                values = loss(prepared, step)
+                values = prepared(loss, step)
             accelerator.backward(values["loss"])
             accelerator.clip_grad_norm_(network.parameters(), plan.clip)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
+            for one in (*optimizers, *schedules):
+                one.step()
+            network.zero_grad(set_to_none=True)
             if plan.ema:
                 average.step(network.parameters())
             progress.step += 1
             progress.add({key: float(value.detach()) for key, value in values.items()})
             bar.update()
-            if progress.step % 25 == 0 or progress.step == plan.steps:
-                row = {"step": progress.step, **progress.means(), "lr": schedule.get_last_lr()[0]}
+            if first and (progress.step % 25 == 0 or progress.step == plan.steps):
+                row = {"step": progress.step, **progress.means(), "lr": schedules[0].get_last_lr()[0]}
                 bar.set_postfix(
                     {key: f"{value:.4g}" for key, value in row.items() if key not in ("step", "lr")}
                 )
@@ -184,7 +212,7 @@ def train(
                     stream.write(json.dumps({**row, "time": round(time.time(), 1)}) + "\n")
                 if on_log is not None:
                     on_log(row)
-            if time.monotonic() - last_save > 60 * save_minutes:
+            if past(last_save, save_minutes):
                 save()
                 last_save = time.monotonic()
     except KeyboardInterrupt:
@@ -194,6 +222,8 @@ def train(
     finally:
         bar.close()
     save()
+    if not first:
+        raise SystemExit(0)
     if plan.ema:
         average.copy_to(network.parameters())
     return network.eval()
@@ -224,16 +254,16 @@ class _Progress:
         self.step, self._sums, self._count = state["step"], dict(state["sums"]), state["count"]
 
 
-def _refuse_other_plan(folder: Path, plan: Plan) -> None:
+def _refuse_other_plan(folder: Path, plan: Plan, processes: int) -> None:
     """A resumed run must mean the same plan: half of one schedule and half of another is neither."""
     path = folder / "plan.json"
-    wanted = json.loads(json.dumps(asdict(plan)))
+    wanted = json.loads(json.dumps(asdict(plan))) | ({"processes": processes} if processes > 1 else {})
     if not path.is_file():
         write_text(path, json.dumps(wanted, indent=1) + "\n")
         return
     found = json.loads(path.read_text())
     if found != wanted:
-        differs = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+        differs = ", ".join(key for key in {**found, **wanted} if found.get(key) != wanted.get(key))
         raise LessonError(
             f"{folder} holds a run with another plan (differs in: {differs}). Delete the folder or name another with --runs."
         )

@@ -30,6 +30,7 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors")
 OWN = (
     "__init__.py",
     "errors.py",
+    "exports.py",
     "grading/__init__.py",
     "grading/answers.py",
     "grading/calling.py",

@@ -24,8 +24,8 @@ from lessonlib.world.captions import caption
 from lessonlib.zoo.latents import cached, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
-SCENES = 16_000
-PLAN = Plan(steps=5500, batch=16, learning_rate=6e-4, seed=41, warmup=100)
+SCENES = 32_000
+PLAN = Plan(steps=5500, batch=16, learning_rate=6e-4, seed=41, warmup=100, optimizer="muon")
 EMPTY = 0.1  # share of captions replaced by ""
 
 SCHEDULER = {
