@@ -39,8 +39,9 @@ from lessonlib.zoo.optimizers import Kind, build
 class Plan:
     """How long and how fast to train.
 
-    `batch` rows make one step of one process; `ema` keeps an exponential moving average of the weights (inverse-gamma warm-up, power 2/3,
-    as k-diffusion does). `start` says where the weights come from: the recipe's initialisation, or what the package ships.
+    `batch` rows make one step of one process; `ema` keeps an exponential moving average of the weights (inverse-gamma
+    warm-up, power 2/3, as k-diffusion does). `start` says where the weights come from: the recipe's initialisation, or what
+    the package ships.
     """
 
     steps: int

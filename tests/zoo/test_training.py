@@ -1,13 +1,19 @@
 """A run that is stopped and started again is the run that was never stopped."""
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lessonlib.errors import LessonError
-from lessonlib.zoo.training import Network, Plan, train
+from lessonlib.zoo.training import Network, Plan, Step, train
 
 PLAN = Plan(steps=50, batch=4, learning_rate=1e-2, seed=3, warmup=5)
 
@@ -87,3 +93,33 @@ def test_groups_learn_at_their_own_rates(tmp_path):
     torch.testing.assert_close(moved[0], torch.full((1, 3), 1e-3), rtol=1e-2, atol=0)
     torch.testing.assert_close(moved[1], torch.full((1, 3), 8e-3), rtol=1e-2, atol=0)
     assert not moved[2].any()
+
+
+def test_two_processes_follow_the_mean_of_both_gradients(tmp_path):
+    """torchrun's two processes end where one process ends that adds both losses itself."""
+    plan = replace(PLAN, steps=6)
+
+    def both(network, step):
+        seed = [plan.seed, step.index, 1]
+        other = Step(
+            step.index,
+            np.random.default_rng(seed),
+            torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0])),
+            step.device,
+        )
+        return {"loss": (loss(network, step)["loss"] + loss(network, other)["loss"]) / 2}
+
+    alone = train("line", network(), both, plan, runs=tmp_path / "alone")
+    script = Path(__file__).with_name("two_processes.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)}
+    for _ in range(2):  # the second call finds the run finished
+        subprocess.run([*command, str(tmp_path)], check=True, env=environment, capture_output=True)
+    together = torch.load(tmp_path / "together.pt", weights_only=True)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(together[name], value, rtol=0, atol=1e-4)
+    one_of_them = train("line", network(), loss, plan, runs=tmp_path / "one")
+    assert (one_of_them.parts["line"].weight - alone.parts["line"].weight).abs().max() > 1e-3
+    assert json.loads((tmp_path / "together/line/plan.json").read_text())["processes"] == 2
+    with pytest.raises(LessonError, match="processes"):
+        train("line", network(), loss, plan, runs=tmp_path / "together")
