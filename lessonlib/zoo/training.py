@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import set_seed
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 from lessonlib.errors import LessonError
 from lessonlib.files import write_text
 from lessonlib.zoo.optimizers import Kind, build
+from lessonlib.zoo.stopping import asked_to_stop
 
 
 @dataclass(frozen=True)
@@ -124,15 +125,11 @@ def train(
 
     Raises:
         LessonError: the folder holds a run with another plan.
-        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+        KeyboardInterrupt: after Ctrl-C or a SIGTERM, once the step is done and the checkpoint written.
         SystemExit: in every process but the first, when several train: the first alone has the result.
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision())
-    first, rank, alone = (
-        accelerator.is_main_process,
-        accelerator.process_index,
-        accelerator.num_processes == 1,
-    )
+    first = accelerator.is_main_process
     folder = (runs or default_runs()) / name
     folder.mkdir(parents=True, exist_ok=True)
     with accelerator.main_process_first():
@@ -158,40 +155,20 @@ def train(
     if checkpoint.is_dir():
         accelerator.load_state(str(checkpoint))
 
-    def save() -> None:
-        fresh, old = folder / "checkpoint.new", folder / "checkpoint.old"
-        if first:
-            shutil.rmtree(fresh, ignore_errors=True)
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(fresh))
-        accelerator.wait_for_everyone()
-        if not first:
-            return
-        if checkpoint.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-            checkpoint.rename(old)
-        fresh.rename(checkpoint)
-        shutil.rmtree(old, ignore_errors=True)
+    def agreed(*answers: bool) -> list[bool]:
+        """Each answer, true if it is true in any process: all of them then do the same."""
+        ours = torch.tensor(answers, dtype=torch.float32, device=accelerator.device)
+        return (accelerator.reduce(ours, "sum") > 0).tolist()  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]
 
-    def past(since: float, length: float) -> bool:
-        """Whether `length` minutes went by; all processes get the first one's answer."""
-        answer = torch.tensor(float(time.monotonic() - since > 60 * length), device=accelerator.device)
-        return bool(answer if alone else broadcast(answer))
-
-    started = last_save = time.monotonic()
+    started = saved = time.monotonic()
     bar = tqdm(
         total=plan.steps, initial=progress.step, desc=name, unit="step", smoothing=0.05, disable=not first
     )
     prepared.train()
-    try:
-        while progress.step < plan.steps and (minutes is None or not past(started, minutes)):
-            seed = [plan.seed, progress.step, *([rank] if rank else [])]
-            step = Step(
-                progress.step,
-                np.random.default_rng(seed),
-                torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0])),
-                accelerator.device,
-            )
+    late = stopped = False
+    with asked_to_stop() as asked, closing(bar):
+        while progress.step < plan.steps and not late and not stopped:
+            step = draw(plan, progress.step, accelerator.process_index, accelerator.device)
             with accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext():
                 values = prepared(loss, step)
             accelerator.backward(values["loss"])
@@ -213,21 +190,47 @@ def train(
                     stream.write(json.dumps({**row, "time": round(time.time(), 1)}) + "\n")
                 if on_log is not None:
                     on_log(row)
-            if past(last_save, save_minutes):
-                save()
-                last_save = time.monotonic()
-    except KeyboardInterrupt:
-        save()
+            now = time.monotonic()
+            late, due, stopped = agreed(
+                minutes is not None and now - started > 60 * minutes, now - saved > 60 * save_minutes, asked()
+            )
+            if due:
+                _save(accelerator, checkpoint)
+                saved = now
+        _save(accelerator, checkpoint)
+    if stopped and first:
         print(f"\nStopped at step {progress.step}: the same command goes on from here.")
-        raise
-    finally:
-        bar.close()
-    save()
+    if stopped:
+        raise KeyboardInterrupt
     if not first:
         raise SystemExit(0)
     if plan.ema:
         average.copy_to(network.parameters())
     return network.eval()
+
+
+def draw(plan: Plan, index: int, process: int, device: torch.device) -> Step:
+    """Step `index` of one of the processes: the first draws what it would draw alone."""
+    seed = [plan.seed, index, *([process] if process else [])]
+    noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    return Step(index, np.random.default_rng(seed), noise, device)
+
+
+def _save(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Write a whole checkpoint beside the last one, then put it in its place."""
+    fresh, old = checkpoint.with_suffix(".new"), checkpoint.with_suffix(".old")
+    if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(fresh))
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
+    if checkpoint.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        checkpoint.rename(old)
+    fresh.rename(checkpoint)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 class _Progress:

@@ -2,18 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lessonlib.errors import LessonError
-from lessonlib.zoo.training import Network, Plan, Step, train
+from lessonlib.zoo.training import Network, Plan, draw, train
 
 PLAN = Plan(steps=50, batch=4, learning_rate=1e-2, seed=3, warmup=5)
 
@@ -30,10 +30,10 @@ def loss(network, step):
     return {"loss": error.square().mean()}
 
 
-def interrupted_after(count):
+def interrupted_after(count, number=signal.SIGINT):
     def interrupting(network, step):
         if step.index == count:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return loss(network, step)
 
     return interrupting
@@ -44,10 +44,13 @@ def curve(folder):
     return [(row["step"], row["loss"]) for row in rows]
 
 
-def test_a_resumed_run_ends_with_the_same_weights_and_curve(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_resumed_run_ends_with_the_same_weights_and_curve(tmp_path, number):
     whole = train("line", network(), loss, PLAN, runs=tmp_path / "whole")
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        train("line", network(), interrupted_after(17), PLAN, runs=tmp_path / "cut")
+        train("line", network(), interrupted_after(17, number), PLAN, runs=tmp_path / "cut")
+    assert signal.getsignal(number) is before
     resumed = train("line", network(), loss, PLAN, runs=tmp_path / "cut")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
@@ -100,13 +103,7 @@ def test_two_processes_follow_the_mean_of_both_gradients(tmp_path):
     plan = replace(PLAN, steps=6)
 
     def both(network, step):
-        seed = [plan.seed, step.index, 1]
-        other = Step(
-            step.index,
-            np.random.default_rng(seed),
-            torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0])),
-            step.device,
-        )
+        other = draw(plan, step.index, 1, step.device)
         return {"loss": (loss(network, step)["loss"] + loss(network, other)["loss"]) / 2}
 
     alone = train("line", network(), both, plan, runs=tmp_path / "alone")
