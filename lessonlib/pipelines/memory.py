@@ -3,6 +3,7 @@
     apply(pipeline, "VAE tiling")                for good
     with applied(pipeline, "VAE tiling"): ...    for a block
     cost(lambda: pipeline(...))                  seconds and peak bytes
+    timeline(lambda: pipeline(...))              the bytes held, over the seconds
     apply(load_on_cpu("sdxl-base"), *preset("sdxl-base", vram=8 << 30))
 
 Whatever cannot work, or would silently undo something else, is a LessonError before anything is changed.
@@ -325,25 +326,33 @@ def cost(work: Callable[[], object], warm_up: bool = True) -> Cost:
         return Cost(time.perf_counter() - start, torch.cuda.max_memory_allocated() - before)
     start = time.perf_counter()
     work()
-    return Cost(time.perf_counter() - start, _profiled_peak(work))
+    seconds = time.perf_counter() - start
+    return Cost(seconds, max((level for _, level in timeline(work)), default=0))
 
 
-def _profiled_peak(work: Callable[[], object]) -> int:
+def timeline(work: Callable[[], object]) -> list[tuple[float, int]]:
+    """(seconds since the start, bytes held besides what was there before), at every allocation and release.
+
+    Of the CPU's tensors, or of the CUDA GPU's where there is one, as torch's profiler records them. The profiler
+    slows `work` down.
+    """
     import os
 
+    import torch
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would write to the reader's screen
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
+    device = DeviceType.CUDA if torch.cuda.is_available() else DeviceType.CPU
     events = profiler.profiler.kineto_results.events()
-    memory = [e for e in events if e.name() == "[memory]" and e.device_type() == DeviceType.CPU]
-    level = peak = 0
+    memory = [e for e in events if e.name() == "[memory]" and e.device_type() == device]
+    levels, level = [], 0
     for event in sorted(memory, key=lambda e: e.start_ns()):
         level += event.nbytes()
-        peak = max(peak, level)
-    return peak
+        levels.append((event.start_ns(), level))
+    return [((at - levels[0][0]) / 1e9, level) for at, level in levels]
 
 
 # -------- batches

@@ -4,6 +4,7 @@
     film_strip(rows, labels)       how pictures change over the steps
     compare(first, second)         two pictures and their difference
     curves(x, lines)               measured values with their 95 % intervals
+    bar_chart(rows, bars)          amounts side by side
     attention_maps(picture, ...)   where a picture's parts look among the tokens
     overlay(picture, control)      a control map, the picture, and both
     progress(steps)                a progress bar that leaves nothing behind
@@ -22,6 +23,7 @@ from lessonlib.exports import lazy
 _EXPORTS = {
     "Figure": "lessonlib.show.figures",
     "attention_maps": "lessonlib.show.heatmaps",
+    "bar_chart": "lessonlib.show.bar_charts",
     "compare": "lessonlib.show.differences",
     "curves": "lessonlib.show.charts",
     "film_strip": "lessonlib.show.strips",
@@ -31,6 +33,7 @@ _EXPORTS = {
 }
 
 if TYPE_CHECKING:
+    from lessonlib.show.bar_charts import bar_chart as bar_chart
     from lessonlib.show.bars import progress as progress
     from lessonlib.show.charts import curves as curves
     from lessonlib.show.differences import compare as compare

@@ -176,6 +176,20 @@ def test_the_peak_is_what_was_held_at_once():
     assert measured.seconds > 0
 
 
+def test_the_timeline_rises_and_falls_with_what_is_held():
+    kept = []
+
+    def work():
+        first = torch.empty(1_000_000)
+        del first
+        kept.append(torch.empty(2_000_000))
+
+    levels = memory.timeline(work)
+    assert [round(level / 1e6) for _, level in levels if abs(level) > 100_000] == [4, 8]
+    assert levels[0][0] == 0
+    assert levels == sorted(levels, key=lambda at: at[0])
+
+
 def test_slicing_saves_on_a_batch_and_nothing_on_one(sd):
     with torch.no_grad():
 

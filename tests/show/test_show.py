@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import subprocess
 import sys
 
@@ -125,6 +126,36 @@ def test_curves_refuse_what_does_not_fit() -> None:
     with pytest.raises(LessonError, match="told apart"):
         show.curves([0], {str(i): [1.0] for i in range(7)}, x_label="x", y_label="y")
     assert "unknown at 1" in show.curves([0, 1], {"a": [1.0, float("nan")]}, x_label="x", y_label="y").alt
+
+
+def lengths_of(figure: show.Figure, color: str) -> list[int]:
+    """For every row of pixels that holds this colour: how many pixels of it."""
+    wanted = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+    counts = (np.abs(pixels(figure) - wanted).max(axis=2) <= 2).sum(axis=1)
+    return [int(count) for count in counts if count > 5]
+
+
+def test_a_bar_is_as_long_as_its_value() -> None:
+    figure = show.bar_chart(["whole", "half", "unknown"], {"MB": [8.0, 4.0, math.nan]}, x_label="MB")
+    lengths = lengths_of(figure, COLORS[0])
+    assert max(lengths) / min(lengths) == pytest.approx(2, rel=0.05)
+    assert "whole: MB 8.0. half: MB 4.0. unknown: MB unknown." in figure.alt
+
+
+def test_bars_refuse_what_has_no_length_or_no_row() -> None:
+    with pytest.raises(LessonError, match="2 values for 1 rows"):
+        show.bar_chart(["a"], {"MB": [1.0, 2.0]}, x_label="MB")
+    with pytest.raises(LessonError, match="negative"):
+        show.bar_chart(["a"], {"MB": [-1.0]}, x_label="MB")
+    with pytest.raises(LessonError, match="1 to 6"):
+        show.bar_chart(["a"], {}, x_label="MB")
+
+
+def test_a_limit_is_drawn_and_said() -> None:
+    plain = show.bar_chart(["a"], {"GB": [4.0]}, x_label="GB")
+    limit = show.bar_chart(["a"], {"GB": [4.0]}, x_label="GB", marks={"this card": 2.0})
+    assert "this card at 2" in limit.alt
+    assert not np.array_equal(pixels(plain), pixels(limit))
 
 
 def test_attention_lights_up_where_it_is() -> None:
