@@ -51,7 +51,7 @@ class Card:
 
     def _repr_html_(self) -> str:
         parts = [f"<div><strong>{_MARK[self.tone]} {_escape(self.title)}</strong></div>"]
-        parts += [f"<div style='margin-top:4px'>{_inline(sentence)}</div>" for sentence in self.sentences]
+        parts += [f"<div style='margin-top:4px'>{inline(sentence)}</div>" for sentence in self.sentences]
         if self.facts:
             rows = "".join(
                 f"<tr><td style='{_CELL}; opacity:.75'>{_escape(name)}</td>"
@@ -99,7 +99,8 @@ def _escape(text: str) -> str:
     return html.escape(_printable(text), quote=True)
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
+    """A sentence as HTML: `code` and **bold** are understood, everything else is shown as it is written."""
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", _escape(text))
     return re.sub(r"`(.+?)`", rf"<code style='{_CODE}'>\1</code>", text)
 

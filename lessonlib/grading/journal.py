@@ -2,13 +2,14 @@
 
 `progress.jsonl` in the user's state folder (or in `LESSON_STATE`) gets one line an event, in one appending
 write. A line torn by a crash is skipped when reading, and since every write starts on a new line it spoils
-no other.
+no other. Answers to the notebooks' questions are kept beside the exercises' events.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal
 
 from lessonlib.errors import LessonError
 
-Event = Literal["passed", "failed", "hint", "asked"]
+Event = Literal["passed", "failed", "hint", "asked", "answered"]
 
 
 @dataclass
@@ -38,7 +39,7 @@ def path() -> Path:
 
 
 def record(task_id: str, event: Event, detail: str = "") -> None:
-    """Append one event.
+    """Append one event of a task, or an answer to a question.
 
     Raises:
         LessonError: the folder cannot be written.
@@ -67,24 +68,36 @@ def record(task_id: str, event: Event, detail: str = "") -> None:
 
 def standings() -> dict[str, Standing]:
     """Task id -> where the student stands. Unreadable lines are skipped; no file means no progress."""
-    try:
-        lines = path().read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
     found: dict[str, Standing] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            task_id, event, detail = entry["task"], entry["event"], str(entry.get("detail", ""))
-            standing = found.setdefault(str(task_id), Standing())
-            if event == "hint":
-                standing.hints = max(standing.hints, int(detail))
-        except (ValueError, KeyError, TypeError):
+    for task_id, event, detail in _events():
+        if event == "answered":
             continue
-        if event in ("passed", "failed"):
+        standing = found.setdefault(task_id, Standing())
+        if event == "hint" and detail.isdecimal():
+            standing.hints = max(standing.hints, int(detail))
+        elif event in ("passed", "failed"):
             standing.attempts += 1
             standing.passed |= event == "passed"
             standing.last = detail
         elif event == "asked":
             standing.asked = True
     return found
+
+
+def answers() -> dict[str, str]:
+    """Question id -> the latest answer to it."""
+    return {question: detail for question, event, detail in _events() if event == "answered"}
+
+
+def _events() -> Iterator[tuple[str, str, str]]:
+    """(id, event, detail) of every line that can be read, the oldest first."""
+    try:
+        lines = path().read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            yield str(entry["task"]), str(entry["event"]), str(entry.get("detail", ""))
+        except (ValueError, KeyError, TypeError):
+            continue

@@ -48,11 +48,18 @@ def execute(path: Path, seconds_a_cell: int = 600) -> None:
     book.metadata = nbformat.from_dict(METADATA)
     for cell in book.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_widget(output)]
+            cell.outputs = [kept for output in cell.outputs if (kept := _without_widget(output))]
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
     write_text(path, nbformat.writes(book) + "\n")
 
 
-def _is_widget(output: Any) -> bool:
-    """Bars of other libraries, sliders: they live in the kernel, and without it nothing is left to see."""
-    return any("widget" in kind for kind in output.get("data", {}))
+def _without_widget(output: Any) -> Any | None:
+    """Widgets live in the kernel: without it, only what one says in HTML beside itself is left to see."""
+    data = output.get("data", {})
+    if not any("widget" in kind for kind in data):
+        return output
+    if "text/html" not in data:
+        return None
+    output.data = {kind: value for kind, value in data.items() if "widget" not in kind}
+    output.metadata = {kind: value for kind, value in output.metadata.items() if "widget" not in kind}
+    return output
