@@ -6,15 +6,22 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """`steps` of a picture; `prompts` of a sweep over a setting; pictures made in one `batch`."""
+    """`steps` of a picture; `prompts` of a sweep over a setting; pictures made in one `batch`.
+
+    `latents`: their sides in a sweep over size, from the smallest to the largest.
+    """
 
     steps: int
     prompts: int
     batch: int
+    latents: tuple[int, ...]
 
 
-# A full-size batch has to fit the 15 GB of Colab's free GPU.
-_WORK = {"tiny": Work(steps=25, prompts=16, batch=16), "full": Work(steps=25, prompts=4, batch=2)}
+# A full-size batch has to fit the 15 GB of Colab's free GPU, and so have plain attention's scores.
+_WORK = {
+    "tiny": Work(steps=25, prompts=16, batch=16, latents=(16, 32, 48)),
+    "full": Work(steps=25, prompts=4, batch=2, latents=(32, 48, 64)),
+}
 
 
 def work() -> Work:

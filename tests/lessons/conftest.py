@@ -1,11 +1,11 @@
-"""The notebooks' folder, and a random sd15 that stands for the real checkpoint."""
+"""The notebooks' folder, and random models that stand for the real checkpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from random_models import random_sd15
+from stand_ins import make_stand_ins
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    random_sd15().save_pretrained(folder)
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stand-ins")
+    make_stand_ins(folder)
     return folder
