@@ -21,7 +21,6 @@ class Muon(torch.optim.Muon):
     """
 
     def __init__(self, groups: Sequence[Group], learning_rate: float, weight_decay: float) -> None:
-        # views of the same numbers: what Muon writes, the network has
         self._kernels = [parameter for _, parameters in groups for parameter in parameters]
         matrices = iter([nn.Parameter(kernel.data.flatten(1)) for kernel in self._kernels])
         super().__init__(
@@ -39,6 +38,8 @@ class Muon(torch.optim.Muon):
         """One step on the gradients that the network's own parameters hold."""
         matrices = (matrix for group in self.param_groups for matrix in group["params"])
         for matrix, kernel in zip(matrices, self._kernels, strict=True):
+            # views of the same numbers, taken anew: data parallel training moves a network's numbers once
+            matrix.data = kernel.data.flatten(1)
             matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
         return super().step(closure)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lessonlib.errors import LessonError
+from lessonlib.world.render import render
 from lessonlib.world.scene import sample
 from lessonlib.zoo.latents import scene
 from lessonlib.zoo.recipes import RECIPES, recipe, sd15, text, vae
@@ -69,6 +70,36 @@ def test_min_snr_weights_are_one_where_snr_is_small_and_shrink_where_it_is_large
     alphas_cumprod = torch.tensor([0.99, 5 / 6, 0.5, 0.01])
     weight = sd15.min_snr_weight(alphas_cumprod, torch.arange(4))
     torch.testing.assert_close(weight, torch.tensor([5 * 0.01 / 0.99, 1.0, 1.0, 1.0]))
+
+
+def test_noisy_steps_weigh_as_v_prediction_does_up_to_a_most():
+    alphas_cumprod = torch.tensor([0.8, 0.5, 0.2, 0.01])
+    weight = sd15.lift_of_noisy_steps(alphas_cumprod, torch.arange(4), most=6.0)
+    torch.testing.assert_close(weight, torch.tensor([1.25, 2.0, 5.0, 6.0]))
+    # v = sqrt(a) epsilon - sqrt(1 - a) x0, with x0 read off epsilon: its error is epsilon's over sqrt(a)
+    a, error = torch.tensor(0.3), torch.tensor(0.1)
+    v_error = a.sqrt() * error + (1 - a).sqrt() * ((1 - a) / a).sqrt() * error
+    torch.testing.assert_close(
+        (v_error / error) ** 2, sd15.lift_of_noisy_steps(a[None], torch.tensor([0]))[0]
+    )
+
+
+def test_objects_weigh_more_at_first_and_nothing_more_at_the_end():
+    masks = torch.tensor([[[0.0, 0.5], [1.0, 1.0]]])
+    torch.testing.assert_close(sd15.weight_of_objects(masks, 1.0), torch.ones(1, 1, 2, 2))
+    start = sd15.weight_of_objects(masks, 0.0)[0, 0]
+    torch.testing.assert_close(start, torch.tensor([[1.0, 1 + (sd15.OBJECTS - 1) / 2], [sd15.OBJECTS] * 2]))
+
+
+def test_object_masks_lie_where_the_objects_are(tmp_path):
+    masks = sd15.object_masks(tmp_path, 6)
+    assert masks.shape == (6, 16, 16)
+    for index in range(6):
+        instances = render(scene(index)).instances
+        assert abs(masks[index].mean() / 255 - (instances > 0).mean()) < 2e-3
+        for box in (box for box in render(scene(index)).boxes if box):
+            x, y = (box[0] + box[2]) // 16, (box[1] + box[3]) // 16
+            assert masks[index, min(y, 15), min(x, 15)] > 0 or instances[min(y, 15) * 8, min(x, 15) * 8] == 0
 
 
 def test_training_scenes_are_never_held_out():

@@ -100,7 +100,7 @@ def test_groups_learn_at_their_own_rates(tmp_path):
 
 def test_two_processes_follow_the_mean_of_both_gradients(tmp_path):
     """torchrun's two processes end where one process ends that adds both losses itself."""
-    plan = replace(PLAN, steps=6)
+    plan = replace(PLAN, steps=40, optimizer="muon")
 
     def both(network, step):
         other = draw(plan, step.index, 1, step.device)

@@ -10,5 +10,5 @@ from test_training import PLAN, loss, network
 from lessonlib.zoo.training import train
 
 folder = Path(sys.argv[1])
-trained = train("line", network(), loss, replace(PLAN, steps=6), runs=folder / "together")
+trained = train("line", network(), loss, replace(PLAN, steps=40, optimizer="muon"), runs=folder / "together")
 torch.save(trained.state_dict(), folder / "together.pt")
