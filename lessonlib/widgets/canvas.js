@@ -4,7 +4,6 @@ const SHOWN = 384; // CSS pixels: smaller pictures are enlarged to about this
 
 function render({ model, el }) {
   el.classList.add("lesson-widget");
-  el.dataset.lmSuppressShortcuts = "true"; // Ctrl-Z undoes a stroke, not a cell
   el.innerHTML = `
     <div class="lesson-canvas">
       <canvas tabindex="0" role="img"></canvas>
@@ -24,6 +23,9 @@ function render({ model, el }) {
   canvas.style.aspectRatio = `${width} / ${height}`;
   canvas.setAttribute("aria-label", `Canvas of ${width} by ${height} pixels: draw with mouse, pen or finger`);
   brush.max = Math.max(8, Math.round(Math.min(width, height) / 12));
+
+  // Keys belong to the widget: JupyterLab looks for this mark on the very element that has the focus.
+  el.querySelectorAll("button, input, canvas").forEach((part) => (part.dataset.lmSuppressShortcuts = "true"));
 
   const context = canvas.getContext("2d");
   context.scale(fine, fine);

@@ -2,7 +2,6 @@
 
 function render({ model, el }) {
   el.classList.add("lesson-widget");
-  el.dataset.lmSuppressShortcuts = "true"; // keys belong to the question, not to JupyterLab's cells
   el.innerHTML = `
     <form class="lesson-box" data-tone="note">
       <div class="lesson-title">Guess, then measure</div>
@@ -22,6 +21,14 @@ function render({ model, el }) {
   el.querySelector(".lesson-unit").textContent = unit;
   Object.assign(input, { min: low, max: high, placeholder: `${low} to ${high}` });
 
+  // Keys belong to the widget: JupyterLab looks for this mark on the very element that has the focus.
+  el.querySelectorAll("button, input, canvas").forEach((part) => (part.dataset.lmSuppressShortcuts = "true"));
+
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // JupyterLab keeps browsers from doing this by themselves
+    form.requestSubmit();
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault(); // reached only if the browser finds the number in range
     model.set("value", input.valueAsNumber);

@@ -4,7 +4,6 @@ const MARKS = { right: "✓", wrong: "✗", none: "" };
 
 function render({ model, el }) {
   el.classList.add("lesson-widget");
-  el.dataset.lmSuppressShortcuts = "true"; // keys belong to the question, not to JupyterLab's cells
   el.innerHTML = `
     <div role="group" class="lesson-box">
       <div class="lesson-title">Predict, then run</div>
@@ -28,6 +27,9 @@ function render({ model, el }) {
     choices.append(button);
     return button;
   });
+
+  // Keys belong to the widget: JupyterLab looks for this mark on the very element that has the focus.
+  el.querySelectorAll("button, input, canvas").forEach((part) => (part.dataset.lmSuppressShortcuts = "true"));
 
   function choose(index) {
     model.set("choice", index);

@@ -62,6 +62,9 @@ class Live(Fallback, ipywidgets.VBox):
         self._show(self.values)
         canvases = [control for control in controls.values() if isinstance(control, Canvas)]
         others = [control for control in controls.values() if not isinstance(control, Canvas)]
+        longest = max(map(len, controls))
+        for control in others:
+            control.style.description_width = f"{longest + 2}ch"
         pictures = ipywidgets.HBox([*canvases, self._screen], layout={"flex_flow": "row wrap"})
         super().__init__([*others, pictures])
         for control in controls.values():
@@ -101,11 +104,12 @@ class Live(Fallback, ipywidgets.VBox):
         self._seconds.append(time.perf_counter() - begun)
         self.image = picture
         told = ", ".join(f"{name} {value}" for name, value in _told(values).items())
-        rate = f"{len(self._seconds) / sum(self._seconds):.1f} pictures a second"
+        rate = len(self._seconds) / sum(self._seconds)
         with self._screen.hold_sync():
             self._screen.png = png
             self._screen.alt = f"The picture made for {told}." if told else "The picture made."
-            self._screen.rate, self._screen.problem = rate, ""
+            self._screen.rate = f"{rate:.{0 if rate >= 10 else 1}f} pictures a second"
+            self._screen.problem = ""
 
     def card(self) -> Card:
         facts = {name: str(value) for name, value in _told(self.values).items()}
@@ -141,7 +145,6 @@ def _control(make: Callable[..., Any], name: str, form: Any) -> Any:
         )
     if hasattr(control, "description"):
         control.description = control.description or name
-        control.style.description_width = "11em"
         control.layout.width, control.layout.max_width = "38em", "100%"
     return control
 
