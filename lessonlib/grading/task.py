@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Argument name -> tensor, array, picture, plain value, or lists, tuples and dicts of them, in the order of
 # the student's parameters.
 Inputs = Mapping[str, Any]
-CASES = 3  # inputs a check tries
+CASES = 3  # inputs a check tries, unless the task says otherwise
 PUBLIC_SEED = 0  # practice; a grade is given on a seed that only the instructor knows
 
 
@@ -49,6 +49,8 @@ class Task:
 
     A task whose reference holds `Prose` asks for words: they are shown beside the reference's and left to
     the instructor, who has `rubric`. A task with an `experiment` asks for settings.
+
+    An answer with few possible values is right by luck now and then: such a task tries more `cases`.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Task:
     minutes: int
     difficulty: Literal["easy", "medium", "hard"]
     inputs: Callable[[int], dict[str, Any]]
+    cases: int = CASES
     reference: Callable[..., Any]
     magnitude: Callable[..., Any] | None = None
     operations: int = 0
@@ -116,7 +119,7 @@ class Case:
 
 def cases(task: Task, seed: int = PUBLIC_SEED) -> list[Case]:
     """Compute the task's cases from a seed, reference included; one alone where nothing depends on it."""
-    seeds = [_case_seed(task, seed, index) for index in range(CASES)]
+    seeds = [_case_seed(task, seed, index) for index in range(task.cases)]
     if task.experiment is not None:
         return [Case(task.inputs(seeds[0]), seed=seeds[0])]
     if not task.inputs(seeds[0]):

@@ -153,7 +153,7 @@ def same(a: dict[str, Right], b: dict[str, Right]) -> bool:
 def test_cases_come_from_the_seed_alone(task: Task) -> None:
     torch.manual_seed(1)
     first, again, other = cases(task, 5), cases(task, 5), cases(task, 6)
-    assert len(first) == CASES
+    assert len(first) == task.cases
     for a, b in zip(first, again, strict=True):
         assert same(a.answer, b.answer)
     assert not all(same(a.answer, b.answer) for a, b in zip(first, other, strict=True))

@@ -29,11 +29,12 @@ Return one loss for each example of the batch, its mean over that example's N el
 
 
 def inputs(seed: int) -> dict[str, Any]:
-    """Differences on both sides of c."""
+    """Differences on both sides of c; in the last example, a distance of more than c."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     prediction, target = torch.randn(2, 4, 2, 3, 2, generator=generator)
+    prediction[-1] *= 5
     return {"prediction": prediction, "target": target, "c": uniform(generator, 1.9, 2.4)}
 
 

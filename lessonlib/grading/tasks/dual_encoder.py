@@ -37,7 +37,7 @@ def inputs(seed: int) -> dict[str, Any]:
     layers = integer(generator, 4, 6)
     return {
         "hidden_states_l": [torch.randn(2, 5, 6, generator=generator) for _ in range(layers)],
-        "hidden_states_g": [torch.randn(2, 5, 8, generator=generator) for _ in range(layers + 2)],
+        "hidden_states_g": [torch.randn(2, 5, 10, generator=generator) for _ in range(layers + 2)],
     }
 
 

@@ -34,7 +34,7 @@ def inputs(seed: int) -> dict[str, Any]:
     from lessonlib.grading.draw import integer
 
     generator = torch.Generator().manual_seed(seed)
-    batch, tokens, eos = 4, 11, 40
+    batch, tokens, eos = 4, 11, integer(generator, 40, 45)
     input_ids = torch.full((batch, tokens), eos)
     for row in range(batch):
         end = integer(generator, 4, tokens - 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lessonlib.grading.draw import integer
+from lessonlib.grading.draw import integer, uniform
 from lessonlib.grading.task import Misconception, Task
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def inputs(seed: int) -> dict[str, Any]:
     return {
         "image": 0.1 + 0.3 * torch.rand(3, height, width, generator=generator),
         "extra": [left, top, right, bottom],
-        "fill": 0.75,
+        "fill": uniform(generator, 0.6, 0.9),
     }
 
 
@@ -168,6 +168,7 @@ TASK = Task(
     minutes=10,
     difficulty="easy",
     inputs=inputs,
+    cases=8,  # two operators that differ in few places of a size
     reference=reference,
     magnitude=magnitude,
     operations=1,  # the fill, to float32; pixels are copied

@@ -28,16 +28,17 @@ $$x = (1 - \tilde m)\,x_\text{original} + \tilde m\,x_\text{repainted}.$$
 
 
 def inputs(seed: int) -> dict[str, Any]:
-    """A rectangle that touches the picture's left edge, so that the border counts."""
+    """A rectangle that touches the picture's left edge, so that the border counts. From a radius of 3 on, no
+    other simple rule gives 2 r + 1."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    original = torch.rand(3, 10, 12, generator=generator)
-    repainted = torch.rand(3, 10, 12, generator=generator)
-    mask = torch.zeros(1, 10, 12)
-    top, height, width = (integer(generator, low, low + 2) for low in (1, 4, 5))
+    original = torch.rand(3, 14, 16, generator=generator)
+    repainted = torch.rand(3, 14, 16, generator=generator)
+    mask = torch.zeros(1, 14, 16)
+    top, height, width = (integer(generator, low, low + 2) for low in (1, 7, 8))
     mask[:, top : top + height, :width] = 1
-    return {"original": original, "repainted": repainted, "mask": mask, "radius": 1}
+    return {"original": original, "repainted": repainted, "mask": mask, "radius": integer(generator, 3, 4)}
 
 
 def _softened(mask: Tensor, radius: int, mode: str = "replicate") -> Tensor:
@@ -143,7 +144,7 @@ TASK = Task(
     inputs=inputs,
     reference=reference,
     magnitude=magnitude,
-    operations=15,  # nine pixels, a product or quotient; 1 - m, two products, a sum; lerp's difference
+    operations=87,  # 81 pixels, a product or quotient; 1 - m, two products, a sum; lerp's difference
     hints=(
         "Soften the mask, not the pictures. Everything else is one line.",
         "`torch.nn.functional.pad(..., mode='replicate')`, then `avg_pool2d(..., stride=1)`, take care of the border "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lessonlib.grading.draw import pick
 from lessonlib.grading.task import Misconception, Task
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def inputs(seed: int) -> dict[str, Any]:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    query = 2 * torch.randn(2, 3, 8, 4, generator=generator, dtype=torch.float64)
-    key, value = torch.randn(2, 2, 3, 5, 4, generator=generator, dtype=torch.float64)
-    return {"query": query, "key": key, "value": 3 * value, "slice_size": 3}
+    query = 2 * torch.randn(2, 3, 10, 6, generator=generator, dtype=torch.float64)
+    key, value = torch.randn(2, 2, 3, 7, 6, generator=generator, dtype=torch.float64)
+    return {"query": query, "key": key, "value": 3 * value, "slice_size": pick(generator, [3, 4])}
 
 
 def reference(query: Tensor, key: Tensor, value: Tensor, slice_size: int) -> Tensor:
@@ -153,7 +154,7 @@ TASK = Task(
     inputs=inputs,
     reference=reference,
     magnitude=magnitude,
-    operations=18,  # a score: 4 products and sums, a root, a quotient; exp; 5 weights and their quotient; 5 products
+    operations=24,  # a score: 6 products and sums, a root, a quotient; exp; 7 weights and their quotient; 7 products
     hints=(
         "Which axis can be cut without changing what a softmax sums over? The one whose rows do not meet.",
         "`query.split(slice_size, dim=-2)` gives the slices, the last one shorter. Keys and values stay whole.",

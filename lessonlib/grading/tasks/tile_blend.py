@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lessonlib.grading.draw import integer
 from lessonlib.grading.task import Misconception, Task
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def inputs(seed: int) -> dict[str, Any]:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    return {"tiles": list(torch.randn(3, 2, 5, 11, generator=generator)), "overlap": 4}
+    tiles = list(torch.randn(3, 2, 5, 11, generator=generator))
+    return {"tiles": tiles, "overlap": integer(generator, 3, 5)}
 
 
 def reference(tiles: list[Tensor], overlap: int) -> Tensor:

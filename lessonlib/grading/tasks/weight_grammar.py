@@ -35,7 +35,10 @@ WORDS = ["a", "red", "fox", "on", "the", "snow", "at", "dawn", "soft", "light", 
 
 
 def inputs(seed: int) -> dict[str, Any]:
-    """Every construct once, in any order: alone, nested, a number, brackets, a number around a number."""
+    """Every construct once, in any order: alone, nested, a number, brackets, a number around a number.
+
+    Half of the prompts begin with a number's bracket: there, what is before a bracket is nothing.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -54,7 +57,10 @@ def inputs(seed: int) -> dict[str, Any]:
         f"({next(words)}:{number[1]})",
         pick(generator, ["[[{}] {}]", "([{}] {})"]).format(next(words), next(words)),
     ]
-    return {"prompt": " ".join(pieces[i] for i in torch.randperm(len(pieces), generator=generator).tolist())}
+    order = torch.randperm(len(pieces), generator=generator).tolist()
+    if integer(generator, 0, 1):
+        order.sort(key=lambda index: index != 5)
+    return {"prompt": " ".join(pieces[index] for index in order)}
 
 
 def reference(prompt: str) -> list[tuple[str, float]]:
@@ -198,6 +204,7 @@ TASK = Task(
     minutes=25,
     difficulty="hard",
     inputs=inputs,
+    cases=8,  # what a prompt begins and ends with
     reference=reference,
     magnitude=magnitude,
     operations=8,  # three factors at most, 1.1 and its reciprocal rounded themselves
