@@ -2,7 +2,7 @@
 
 Machines are noisy, so a single time means little; a ratio of two things that took turns means more. Nothing
 here is a test. One file a section: `course`, `pictures`, `techniques`, `gpu`; `full_size` makes the full-size
-models with random weights that `gpu` runs.
+models with random weights that `gpu` runs. `grading` compares graders; it takes long and is asked for by itself.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lessonlib.bench import course, gpu, pictures, techniques
-from lessonlib.bench.rows import Row, line, machine, write
+from lessonlib.bench.rows import Row, line, machine, read, write
 
-__all__ = ["SECTIONS", "Row", "line", "machine", "write"]
+__all__ = ["SECTIONS", "Row", "line", "machine", "read", "write"]
 
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
     "import": course.imports,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lessonlib.errors import LessonError
 from lessonlib.files import write_text
 
 
@@ -17,7 +18,7 @@ from lessonlib.files import write_text
 class Row:
     """One figure. `ratio` is value / the value of the row named `against`, both measured in turns.
 
-    `value` is None where there is no figure; then `note` says why.
+    `value` is None where there is no figure; then `note` says why. Otherwise `note` adds to the value.
     """
 
     name: str
@@ -83,8 +84,26 @@ def write(rows: Sequence[Row], docs: Path) -> list[Path]:
     return [docs / "bench.json", docs / "bench.md"]
 
 
+def read(docs: Path) -> list[Row]:
+    """The rows that `write` wrote there; none if there is no file.
+
+    Raises:
+        LessonError: the file is damaged.
+    """
+    path = docs / "bench.json"
+    try:
+        return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LessonError(
+            f"{path} cannot be read ({error}): delete it, and `lesson bench` writes it."
+        ) from error
+
+
 def line(row: Row) -> str:
     """A row of the Markdown table."""
-    value = row.note if row.value is None else f"{row.value:.3g} {row.unit}"
+    value = "" if row.value is None else f"{row.value:.3g} {row.unit}".rstrip()
+    value = f"{value} ({row.note})" if value and row.note else value or row.note
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     return f"| {row.name} | {value} | {ratio} | {row.against or ''} |"
