@@ -13,7 +13,7 @@ from lessonlib.grading import references, tasks
 from lessonlib.grading.answers import Output
 from lessonlib.grading.calling import call
 from lessonlib.grading.deciding import RECOGNISED, decide
-from lessonlib.grading.task import CASES, Case, Right, Task, case, cases, double, outcome
+from lessonlib.grading.task import Case, Right, Task, case, cases, double, outcome
 
 TASKS = tasks.all_tasks()
 SEEDS = st.integers(0, 2**31)
