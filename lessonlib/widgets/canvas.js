@@ -1,6 +1,6 @@
 // The view of canvas.py: it draws the same marks, and adds to them.
 
-const SHOWN = 384; // CSS pixels: smaller pictures are enlarged to about this
+const SHOWN = 360; // CSS pixels: smaller pictures are enlarged to this; two fit beside each other
 
 function render({ model, el }) {
   el.classList.add("lesson-widget");
@@ -16,9 +16,9 @@ function render({ model, el }) {
   const [canvas, brush, shown] = ["canvas", "input", "output"].map((selector) => el.querySelector(selector));
   const [undo, clear] = el.querySelectorAll("button");
   const [width, height] = [model.get("width"), model.get("height")];
-  const zoom = Math.max(1, Math.round(SHOWN / Math.max(width, height)));
-  const fine = zoom * Math.max(1, Math.round(window.devicePixelRatio));
-  Object.assign(canvas, { width: width * fine, height: height * fine });
+  const zoom = Math.max(1, SHOWN / Math.max(width, height));
+  const fine = zoom * window.devicePixelRatio; // dots of the screen for a pixel of the picture
+  Object.assign(canvas, { width: Math.round(width * fine), height: Math.round(height * fine) });
   canvas.style.width = `${width * zoom}px`;
   canvas.style.aspectRatio = `${width} / ${height}`;
   canvas.setAttribute("aria-label", `Canvas of ${width} by ${height} pixels: draw with mouse, pen or finger`);

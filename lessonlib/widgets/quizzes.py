@@ -66,12 +66,11 @@ class Quiz(Fallback, anywidget.AnyWidget):
 
     @observe("choice")
     def _chosen(self, change: Any) -> None:
-        chosen = self.choice is not None
-        self.right, self.why = (self._answer, inline(self._why)) if chosen else (None, "")
-        self.problem = ""
-        if chosen and journal.answers().get(self._id) != self.value:
+        chosen, self.problem = self.value, ""
+        self.right, self.why = (None, "") if chosen is None else (self._answer, inline(self._why))
+        if chosen is not None and chosen != journal.answers().get(self._id):
             try:
-                journal.record(self._id, "answered", self.value)
+                journal.record(self._id, "answered", chosen)
             except LessonError as error:
                 self.problem = str(error)
 

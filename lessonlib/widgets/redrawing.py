@@ -13,6 +13,7 @@ from typing import Any
 
 import anywidget
 import ipywidgets
+from ipywidgets.widgets.widget_description import DescriptionWidget
 from PIL import Image
 from traitlets import Bytes, Unicode
 
@@ -64,7 +65,8 @@ class Live(Fallback, ipywidgets.VBox):
         others = [control for control in controls.values() if not isinstance(control, Canvas)]
         longest = max(map(len, controls))
         for control in others:
-            control.style.description_width = f"{longest + 2}ch"
+            if isinstance(control, DescriptionWidget):
+                control.style.description_width = f"{longest + 2}ch"  # pyright: ignore[reportAttributeAccessIssue]
         pictures = ipywidgets.HBox([*canvases, self._screen], layout={"flex_flow": "row wrap"})
         super().__init__([*others, pictures])
         for control in controls.values():
@@ -143,9 +145,9 @@ def _control(make: Callable[..., Any], name: str, form: Any) -> Any:
         raise LessonError(
             f"live({name}={form!r}) is no control: give (low, high), a text, a list, True or False, or a widget."
         )
-    if hasattr(control, "description"):
+    if isinstance(control, DescriptionWidget):
         control.description = control.description or name
-        control.layout.width, control.layout.max_width = "38em", "100%"
+        control.layout.width, control.layout.max_width = "38em", "100%"  # pyright: ignore[reportAttributeAccessIssue]
     return control
 
 

@@ -1,6 +1,6 @@
 // The view of `Screen` in redrawing.py.
 
-const SHOWN = 384; // CSS pixels: smaller pictures are enlarged to about this
+const SHOWN = 360; // CSS pixels: smaller pictures are enlarged to this; two fit beside each other
 
 function render({ model, el }) {
   el.classList.add("lesson-widget");
@@ -15,7 +15,7 @@ function render({ model, el }) {
 
   img.addEventListener("load", () => {
     const side = Math.max(img.naturalWidth, img.naturalHeight);
-    img.style.width = `${img.naturalWidth * Math.max(1, Math.round(SHOWN / side))}px`;
+    img.style.width = `${img.naturalWidth * Math.max(1, SHOWN / side)}px`;
   });
 
   function show() {

@@ -88,7 +88,7 @@ def page(address: str) -> Iterator:
         # A container's root can have no sandbox of Chromium's; its shared memory is often small.
         options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options, timeout=PATIENCE)
-        page = browser.new_page(viewport={"width": 1200, "height": 1600}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": 1200, "height": 1600}, has_touch=True)
         page.set_default_timeout(PATIENCE)
         sync_api.expect.set_options(timeout=PATIENCE)
         page.goto(address)
@@ -143,7 +143,7 @@ def test_python_sees_what_is_drawn(page) -> None:
     page.keyboard.press("Control+z")  # the canvas has the focus
     expect(page.locator(".told")).to_contain_text('"box": []')
     page.get_by_label("Brush").fill("8")
-    page.mouse.click(*at(64, 48))
+    page.touchscreen.tap(*at(64, 48))
     expect(page.locator(".told")).not_to_contain_text('"box": []')
     assert told(page)["box"] == pytest.approx([60, 44, 67, 51], abs=1)
     page.get_by_role("button", name="Clear").click()
