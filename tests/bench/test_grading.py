@@ -215,6 +215,56 @@ def test_an_attack_that_achieves_nothing_is_survived(tmp_path: Path) -> None:
     assert measure.harm("the process ended", Naive("no way"), ASSIGNMENT, tmp_path) == ""
 
 
+# --- The figures --------------------------------------------------------------------------------------------
+
+
+class Here:
+    """Grades as `lesson grade` does, in this process; `credulous` accepts whatever ran."""
+
+    name = "lesson grade"
+
+    def __init__(self, credulous: bool = False) -> None:
+        self.credulous = credulous
+
+    def grade(self, assignment, class_, folder: Path, limit: float = 0.0) -> Graded:
+        def points(task_id: str, program: str) -> float:
+            right = judge(
+                tasks.get(task_id), load_answer(program, "answer"), hidden_cases(task_id, "secret")[0]
+            )
+            return float(right.passed or self.credulous)
+
+        return Graded(
+            2.0,
+            {who: {task: points(task, text) for task, text in one.items()} for who, one in class_.items()},
+        )
+
+
+def test_refused_and_accepted_answers_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = answers.programs("cfg")[0]
+    made = {"cfg": [right.replace("chunk(2)", "chunk(+2)"), right.replace("+ guidance", "- guidance")]}
+    monkeypatch.setattr(measure, "mutants", lambda among, count, python: made)
+    monkeypatch.setattr(measure, "Lesson", lambda name, workers: Here())
+    rooms = (tmp_path / str(i) for i in range(10))
+    report = measure.Report()
+    kinds = [Here(), Here(credulous=True)]
+    kinds[1].name = "credulous"
+    measure._honest(report, ASSIGNMENT, kinds, 4, rooms, lambda what, part: None)
+    measure._mutants(report, ASSIGNMENT, kinds, Path("python"), 2, rooms, lambda what, part: None)
+    found = {row.name.removeprefix("grading: "): row for row in report.rows}
+    assert found["a submission, lesson grade"].value == 0.5
+    assert found["a submission, credulous"].ratio == 1.0
+    assert found["right answers refused, lesson grade"].value == 0
+    assert found["right answers refused, lesson grade"].note == "of 8, 8 of them different"
+    assert found["wrong answers accepted, lesson grade"].value == 0
+    assert found["wrong answers accepted, credulous"].value == 1
+    assert (
+        found["wrong answers accepted, credulous"].note
+        == "of 2 mutants; 1 more compute the same on every seed"
+    )
+    assert len(report.findings) == 1
+    assert made["cfg"][1] in report.findings[0]
+
+
 # --- The command --------------------------------------------------------------------------------------------
 
 

@@ -38,12 +38,14 @@ class Graded:
     points: student -> exercise -> points, 1 for a right answer. Who is missing was not graded.
     returned: student -> files that go back to that student.
     endless: student -> exercises that were stopped because of time.
+    isolation: what stands between a student's code and the grader, as `lesson grade` names it.
     """
 
     seconds: float
     points: dict[str, dict[str, float]]
     returned: dict[str, list[Path]] = field(default_factory=dict)
     endless: dict[str, set[str]] = field(default_factory=dict)
+    isolation: str = "none, the tests run in the student's kernel"
 
 
 class Grader(Protocol):
@@ -87,11 +89,12 @@ class Lesson:
             "HOME": str(folder / "home"),
         }
         seconds = _run(command, folder, limit, environment)
-        graded = Graded(seconds, {})
-        rows = folder / "results" / "results.jsonl"
-        if not rows.is_file():
+        file = folder / "results" / "results.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        if not rows:
             raise LessonError(f"`lesson grade` graded nothing: {_last_line(folder)}")
-        for row in map(json.loads, rows.read_text(encoding="utf-8").splitlines()):
+        graded = Graded(seconds, {}, isolation=rows[0]["isolation"])
+        for row in rows:
             student = row["student"]["id"]
             graded.points[student] = {task["id"]: task["points"] / task["of"] for task in row["tasks"]}
             graded.endless[student] = {task["id"] for task in row["tasks"] if task["kind"] == "timeout"}

@@ -50,7 +50,7 @@ def measure(count: int, say: Say) -> Report:
         report.rows.append(Row(f"{PREFIX}exercises a submission", len(assignment.tasks), "", note=note))
         rooms = (Path(folder) / str(i) for i in range(1_000_000))
         _honest(report, assignment, graders, count, rooms, say)
-        _mutants(report, assignment, graders, cosmic_ray, -(-WRONG * count // 50 // EXERCISES), rooms, say)
+        _mutants(report, assignment, graders, cosmic_ray, 1 + WRONG * count // 50 // EXERCISES, rooms, say)
         _attacks(report, graders, rooms, say)
     return report
 
@@ -85,30 +85,27 @@ def _honest(
     """One run of each grader on the same class, every answer right."""
     say("writing the submissions", 0.02)
     class_ = honest_class(assignment, count)
-    programs = {(task, program) for given in class_.values() for task, program in given.items()}
+    given = {(student, task): text for student, one in class_.items() for task, text in one.items()}
+    different = len({(task, text) for (_, task), text in given.items()})
+    alone = Lesson("lesson grade --workers 1", workers=1)  # the others grade one submission at a time
     ours: float | None = None
-    for index, grader in enumerate([*graders, Lesson("lesson grade --workers 1", workers=1)]):
+    for index, grader in enumerate([*graders, alone]):
         say(f"{grader.name}: {count} honest submissions", 0.05 + 0.1 * index)
         graded = grader.grade(assignment, class_, _made(next(rooms)))
         each = graded.seconds / count
         ours = ours or each
         name = f"{PREFIX}a submission, {grader.name}"
-        if index == 0:
-            report.rows.append(Row(name, each, "s", note=f"{count} submissions, one run"))
-        else:
-            report.rows.append(Row(name, each, "s", f"{PREFIX}a submission, lesson grade", each / ours))
-        refused = [
-            (task, program)
-            for student, given in class_.items()
-            for task, program in given.items()
-            if graded.points.get(student, {}).get(task, 0) < 1
-        ]
-        total = sum(map(len, class_.values()))
+        against = f"{PREFIX}a submission, {graders[0].name}" if index else None
+        note = f"{count} in one command; isolation: {graded.isolation}"
+        report.rows.append(Row(name, each, "s", against, each / ours if index else None, note=note))
+        if grader is alone:
+            continue
+        refused = [place for place in given if graded.points.get(place[0], {}).get(place[1], 0) < 1]
         row = f"{PREFIX}right answers refused, {grader.name}"
-        note = f"of {total}, {len(programs)} of them different"
+        note = f"of {len(given)}, {different} of them different"
         report.rows.append(Row(row, len(refused), "", note=note))
         report.findings += [
-            f"{grader.name} refused a right answer to {task}:\n{text}" for task, text in refused
+            f"{grader.name} refused a right answer to {place[1]}:\n{given[place]}" for place in refused
         ]
 
 
