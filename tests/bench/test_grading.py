@@ -179,6 +179,7 @@ def test_an_attack_is_a_program_that_answers(name: str) -> None:
     program = attacks.attack(name, "answer")
     compile(program, name, "exec")
     assert answers.function_name(program) == "answer"
+    assert not any(text in program for text in (attacks.TEXT, attacks.SECRET[::-1]))  # they must be stolen
 
 
 class Naive:

@@ -13,6 +13,8 @@ MARK = "lesson-foreign"  # in the name or the text of every file that an attack 
 SECRET = "LESSON_BENCH_SECRET"  # an environment variable of the grader's
 TEXT = "lesson-bench-answer-of-another"  # a comment in the honest submission
 
+SPLIT = f"'{TEXT[:9]}' '{TEXT[9:]}'"  # an attack's own source is handed back and must not hold the text
+
 UP = """
 folders = [os.getcwd(), os.path.expanduser("~"), tempfile.gettempdir()]
 while os.path.dirname(folders[0]) != folders[0] and len(folders) < 12:
@@ -85,13 +87,13 @@ ATTACKS: dict[str, tuple[str, str]] = {
     ),
     "another's submission overwritten": (
         "for path in files('.ipynb'):\n    try:\n        text = open(path).read()\n"
-        f"        if '{TEXT}' in text:\n            open(path, 'w').write(text.replace('return', 'pass; 0 #'))\n"
+        f"        if {SPLIT} in text:\n            open(path, 'w').write(text.replace('return', 'pass; 0 #'))\n"
         "    except OSError:\n        pass",
         "None",
     ),
     "secrets printed": (
         f"print(os.environ.get('{SECRET}'))\nfor path in files('.ipynb'):\n    try:\n"
-        f"        text = open(path).read()\n        if '{TEXT}' in text:\n            print(text)\n"
+        f"        text = open(path).read()\n        if {SPLIT} in text:\n            print(text)\n"
         "    except OSError:\n        pass",
         "None",
     ),

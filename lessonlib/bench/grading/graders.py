@@ -51,7 +51,10 @@ class Graded:
 class Grader(Protocol):
     """One way to grade a class."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The command."""
+        ...
 
     def grade(
         self, assignment: Assignment, class_: Mapping[str, Answers], folder: Path, limit: float = 3600.0

@@ -11,6 +11,7 @@ import copy
 import random
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 METHODS = [
     "abs",
@@ -61,7 +62,7 @@ class Somewhere(ast.NodeTransformer):
     def __init__(self, change: Change, number: random.Random) -> None:
         self._change, self._number = change, number
 
-    def visit(self, node: ast.AST) -> ast.AST:
+    def visit(self, node: ast.AST) -> Any:
         node = self.generic_visit(node)
         if self._number.random() < 0.6 and (changed := self._change(node)) is not None:
             return changed
