@@ -111,6 +111,7 @@ WEAK = {
     "the nearest from above": ("aspect_bucket", "/ (width * bucket[0])", "% (width * bucket[0])"),
     "a prompt that begins with a number": ("weight_grammar", "prompt[place + 1:", "prompt[place - 1:"),
     "widths without a bit in common": ("dual_encoder", "width + ", "width ^ "),
+    "a depth with a bit to lose": ("dual_encoder", "len(hidden_states_g) - 2", "len(hidden_states_g) ^ 2"),
     "evaluations without a bit in common": ("steps_curve", "['evaluations'] - ", "['evaluations'] ^ "),
     "three errors for two": ("steps_curve", "<= 2 * ", "<= 3 * "),
     "the best no longer as good": ("steps_curve", "<= 2 * ", "< 2 * "),

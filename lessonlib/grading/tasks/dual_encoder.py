@@ -34,10 +34,10 @@ def inputs(seed: int) -> dict[str, Any]:
     from lessonlib.grading.draw import integer
 
     generator = torch.Generator().manual_seed(seed)
-    layers = integer(generator, 4, 6)
+    layers = integer(generator, 4, 5)
     return {
         "hidden_states_l": [torch.randn(2, 5, 6, generator=generator) for _ in range(layers)],
-        "hidden_states_g": [torch.randn(2, 5, 10, generator=generator) for _ in range(layers + 2)],
+        "hidden_states_g": [torch.randn(2, 5, 10, generator=generator) for _ in range(layers + 4)],
     }
 
 
