@@ -16,6 +16,7 @@ import lessonlib
 from lessonlib.errors import LessonError
 
 START = "notebooks/00_start_here.ipynb"
+DEFAULTS = Path(__file__).parent / "jupyter"  # settings of JupyterLab that a reader's own go before
 
 app = typer.Typer(add_completion=False)
 
@@ -39,6 +40,8 @@ def lab(
     token = secrets.token_urlsafe(16)
     typer.echo("Starting JupyterLab ...")
     signal.signal(signal.SIGINT, _interrupt)
+    others = os.environ.get("JUPYTER_CONFIG_PATH")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join([*([others] if others else []), str(DEFAULTS)])
 
     from jupyterlab.labapp import LabApp
 

@@ -55,6 +55,10 @@ def test_serves_the_first_notebook_and_ctrl_c_stops_it_with_its_kernels(course):
             urllib.request.urlopen(f"{server}/api/contents/{START}", timeout=60)
         with urllib.request.urlopen(f"{server}/api/contents/{START}?token={token}", timeout=60) as answer:
             assert json.load(answer)["type"] == "notebook"
+        notifications = f"{server}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}"
+        with urllib.request.urlopen(notifications, timeout=60) as answer:
+            # no dialog about Jupyter's news over a reader's first notebook
+            assert json.load(answer)["schema"]["properties"]["fetchNews"]["default"] == "false"
         urllib.request.urlopen(f"{server}/api/kernels?token={token}", data=b"", timeout=60)
         kernels = psutil.Process(process.pid).children(recursive=True)
         assert kernels
