@@ -65,7 +65,7 @@ def build(
     return [Muon(taken, learning_rate, weight_decay), adamw] if kind == "muon" else [adamw]
 
 
-def _matrices(network: nn.Module) -> Iterator[nn.Parameter]:
+def _matrices(network: nn.Module) -> Iterator[Tensor]:
     """Weights of linear and convolution layers, but for the first and the last convolution."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and not name.endswith(("conv_in", "conv_out")):
