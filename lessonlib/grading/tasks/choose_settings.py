@@ -100,7 +100,7 @@ TASK = Task(
         ),
         Misconception(
             "the newest sampler is the best",
-            "UniPC extrapolates from earlier steps. With few steps and strong guidance that overshoots: compare the samplers "
+            "UniPC extrapolates from earlier steps. With few steps and strong guidance it overshoots: compare samplers "
             "at the same steps and scale.",
             lambda: _settings("unipc", 8, 5.0),
             applies=lambda s: (
