@@ -39,7 +39,9 @@ def inputs(seed: int) -> dict[str, Any]:
         "height": 64 * tall,
         "width": 64 * (tall + integer(generator, 1, 7)),
         "block_out_channels": [64 * 2 ** min(block, 3) for block in range(blocks)],
-        "latent_channels": 32 if blocks == 4 else 4,  # never f, twice f, or the number of blocks: each is a mistake
+        "latent_channels": 32
+        if blocks == 4
+        else 4,  # never f, twice f, or the number of blocks: each is a mistake
     }
 
 
