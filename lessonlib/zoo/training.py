@@ -119,7 +119,7 @@ def train(
 
     Args:
         loss: (network, step) -> named scalars; "loss" is minimised, the rest is logged.
-        minutes: stop (with a checkpoint) after this long, even if steps are left.
+        minutes: stop (with a checkpoint) after this long, even if steps are left; 0 trains no step.
         rates: groups of parameters, each with the multiple of `plan.learning_rate` it learns at; parameters in no group
             stay as they are. By default everything that needs a gradient learns at 1.
 
@@ -165,7 +165,7 @@ def train(
         total=plan.steps, initial=progress.step, desc=name, unit="step", smoothing=0.05, disable=not first
     )
     prepared.train()
-    late = stopped = False
+    late, stopped = minutes is not None and minutes <= 0, False
     with asked_to_stop() as asked, closing(bar):
         while progress.step < plan.steps and not late and not stopped:
             step = draw(plan, progress.step, accelerator.process_index, accelerator.device)

@@ -77,6 +77,15 @@ def test_a_finished_run_does_not_train_again(tmp_path):
     assert all(torch.isfinite(p).all() for p in again.parameters())
 
 
+def test_no_minutes_are_no_step(tmp_path):
+    """So that a stopped run gives its averaged weights without learning on."""
+    with pytest.raises(KeyboardInterrupt):
+        train("line", network(), interrupted_after(17), PLAN, runs=tmp_path)
+    train("line", network(), interrupted_after(18), PLAN, runs=tmp_path, minutes=0)
+    progress = torch.load(tmp_path / "line/checkpoint/custom_checkpoint_1.pkl", weights_only=False)
+    assert progress["step"] == 18
+
+
 def test_groups_learn_at_their_own_rates(tmp_path):
     """AdamW's first step moves every weight by its learning rate, whatever the gradient."""
     torch.manual_seed(0)
