@@ -91,6 +91,15 @@ def test_objects_weigh_more_at_first_and_nothing_more_at_the_end():
     torch.testing.assert_close(start, torch.tensor([[1.0, 1 + (sd15.OBJECTS - 1) / 2], [sd15.OBJECTS] * 2]))
 
 
+def test_ink_scenes_are_drawn_more_often_than_others():
+    shares = sd15.shares_of_scenes(300)
+    ink = np.array([scene(index).style == "ink" for index in range(300)])
+    assert ink.any() and not ink.all()
+    np.testing.assert_allclose(shares[ink], sd15.INK * shares[~ink][0])
+    np.testing.assert_allclose(shares[~ink], shares[~ink][0])
+    assert shares.sum() == pytest.approx(1)
+
+
 def test_object_masks_lie_where_the_objects_are(tmp_path):
     masks = sd15.object_masks(tmp_path, 6)
     assert masks.shape == (6, 16, 16)
