@@ -9,9 +9,7 @@ Under the weights root (`lessonlib/zoo/weights`, or `LESSON_WEIGHTS`)
 Members share parts: the VAE is stored once. A folder name may be "" (the member's root, as of a ControlNet)
 or a path ("models/image_encoder"), and may hold several parts (the three weight files of an IP-Adapter).
 
-Compact form: a matrix or convolution becomes one int8 tensor and one scale per output channel,
-    q = clamp(round(w / s), -127, 127),   w' = s q,   s = argmin_s ‖w - w'‖²,
-everything else float16. `unfold` gives back the original names, shapes and dtypes in plain diffusers layout.
+The compact form is that of `models/compact.py`; `unfold` gives back names, shapes and dtypes in plain diffusers layout.
 """
 
 from __future__ import annotations
@@ -22,21 +20,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from lessonlib.errors import LessonError
 from lessonlib.files import sha256, write_text
-
-if TYPE_CHECKING:
-    import torch
+from lessonlib.models import compact
 
 COMPACT = "weights.safetensors"
 SMALL_FILES = {".json", ".txt"}
 PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
-SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
 STAMP = ".lesson.json"  # {file: bytes} of an unfolded member, written last
 
 
@@ -66,18 +61,18 @@ def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> P
     if entry is None:
         raise LessonError(f"The zoo in {root} has no member '{member}': it ships {_listing(members(root))}.")
     manifest = _read(root / "manifest.json")
-    used = {part: manifest.get(part, {}) for part in parts_of(entry)}
+    used = {part: manifest.get(part, {}) for part in _with_bases(root, parts_of(entry))}
     target = cache_root() / "zoo" / f"{member}-{_digest({'member': entry, 'parts': used})}"
     if _whole(target):
         return target
 
     for part, files in used.items():
-        for problem in _problems(root / "parts" / part, files):
+        for problem in _problems(root, part, files):
             raise LessonError(f"{problem}: restore it with `git checkout` or install lessonlib again.")
     with _new_folder(target) as temporary:
         for folder, parts in entry["folders"].items():
             for part in [parts] if isinstance(parts, str) else parts:
-                _unfold_part(root / "parts" / part, temporary / folder)
+                _unfold_part(root, part, temporary / folder)
         if entry["model_index"]:
             (temporary / "model_index.json").write_text(_json(entry["model_index"]), encoding="utf-8")
         sizes = {str(f.relative_to(temporary)): f.stat().st_size for f in _files(temporary)}
@@ -113,7 +108,7 @@ def verify(weights_root: str | os.PathLike[str] | None = None) -> dict[str, str]
         if any(not (folder / name).is_file() for name in files):
             states[part] = "missing"
         else:
-            states[part] = "altered" if list(_problems(folder, files)) else "ok"
+            states[part] = "altered" if list(_problems(root, part, files)) else "ok"
     for entry in members(root).values():
         states.update({part: "missing" for part in parts_of(entry) if part not in states})
     return states
@@ -121,15 +116,8 @@ def verify(weights_root: str | os.PathLike[str] | None = None) -> dict[str, str]
 
 def parameters(part: str, weights_root: str | os.PathLike[str] | None = None) -> int:
     """Number of weights in a part, read from the header alone."""
-    from math import prod
-
-    from safetensors import safe_open
-
     path = _root(weights_root) / "parts" / part / COMPACT
-    if not path.is_file():
-        return 0
-    with safe_open(path, "pt") as stored:
-        return sum(prod(stored.get_slice(k).get_shape()) for k in stored.keys() if not k.endswith(SCALE))  # noqa: SIM118
+    return compact.parameters(path) if path.is_file() else 0
 
 
 def weights_root() -> Path:
@@ -153,11 +141,15 @@ def fold(
     weights_root: str | os.PathLike[str] | None = None,
     *,
     bits: int = 8,
+    base: str | None = None,
 ) -> Path:
     """Store a component folder (small files, at most one `.safetensors`) as `part`, whole or not at all.
 
+    Parts that are differences from this one keep their weights: they are written anew, as differences from what it is now.
+
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
+        base: a stored part that this one was trained on from: only the difference is stored, in 4 bits.
 
     Raises:
         LessonError: nothing to store, pickled, sharded or non-finite weights, an unwritable root.
@@ -177,16 +169,31 @@ def fold(
             f"{source} must hold its weights as one .safetensors file (not pickled, not sharded)."
         )
 
-    target = root / "parts" / part
-    with _locked(root), _replaced_folder(target) as temporary:
-        for file in small:
-            (temporary / file.name).write_text(_without_paths(file), encoding="utf-8")
-        if weights:
-            (temporary / COMPACT).write_bytes(_compact(weights[0], bits))
+    plain = compact.read(weights[0]) if weights else None
+    texts = {file.name: _without_paths(file) for file in small}
+    with _locked(root):
+        others = _differences(root, part)
+        _write_part(root, part, texts, plain, bits, base)
+        for other, weights_of_other in others.items():
+            stored = [f for f in _files(root / "parts" / other) if f.name != COMPACT]
+            texts = {file.name: file.read_text(encoding="utf-8") for file in stored}
+            _write_part(root, other, texts, weights_of_other, bits=8, base=part)
+    return root / "parts" / part
+
+
+def _write_part(
+    root: Path, part: str, texts: Mapping[str, str], plain: compact.Plain | None, bits: int, base: str | None
+) -> None:
+    """Replace a part and its line in the manifest."""
+    encoded = compact.encode(plain, bits, _base(root, base) if base else None) if plain else None
+    with _replaced_folder(root / "parts" / part) as temporary:
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        if encoded:
+            (temporary / COMPACT).write_bytes(encoded)
         entry = {f.name: {"sha256": sha256(f), "bytes": f.stat().st_size} for f in _files(temporary)}
         manifest = {**_read(root / "manifest.json"), part: entry}
         write_text(root / "manifest.json", _json(dict(sorted(manifest.items()))))
-    return target
 
 
 def add_member(
@@ -216,111 +223,54 @@ def add_member(
         write_text(root / "members.json", _json(dict(sorted(table.items()))))
 
 
-# --- The compact form ------------------------------------------------------------------------------
+# --- Parts that are differences from others --------------------------------------------------------
 
 
-def quantise(weight: torch.Tensor, steps: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
-    """Symmetric int8 per output channel (dim 0), the scale chosen to minimise the squared error.
-
-    Args:
-        weight: float32, any shape with at least two axes.
-        steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
-
-    Returns:
-        (q int8 of the same shape, s of shape (channels,) in float16, or float32 where that cannot hold it).
-    """
-    import torch
-
-    rows = weight.flatten(1)
-    largest = rows.abs().amax(1)
-    best_error = torch.full_like(largest, torch.inf)
-    best_scale = torch.zeros_like(largest)
-    for clip in torch.linspace(0.5, 1.0, steps).tolist():
-        scale = _half_scale(largest * clip / 127)
-        error = (rows - _round(rows, scale) * scale.float()[:, None]).square().sum(1)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, scale.float(), best_scale)
-    scale = _half_scale(best_scale)
-    return _round(rows, scale).to(torch.int8).view_as(weight), scale
+def _plain(root: Path, part: str) -> compact.Plain:
+    """The weights of a part, its base's taken first."""
+    path = root / "parts" / part / COMPACT
+    base = compact.base_of(path)
+    return compact.decode(path, _base(root, base[0]) if base else None)
 
 
-def _round(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    divisor = torch.where(scale > 0, scale.float(), 1.0)[:, None]  # a channel of zeros has scale 0
-    return (rows / divisor).round().clamp(-127, 127)
-
-
-def _half_scale(scale: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    smallest = torch.finfo(torch.float16).smallest_normal
-    normal = (scale == 0) | ((scale >= smallest) & (scale <= torch.finfo(torch.float16).max))
-    return scale.half() if bool(normal.all()) else scale
+def _base(root: Path, part: str) -> compact.Base:
+    path = root / "parts" / part / COMPACT
+    if not path.is_file():
+        raise LessonError(f"There is no stored part '{part}' with weights to take the difference from.")
+    return compact.Base(part, sha256(path), _plain(root, part).tensors)
 
 
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    """float16 where that costs no more than its rounding; float32 where it would overflow or underflow."""
-    half = tensor.half()
-    # float16 rounds by at most 2^-11 of each number.
-    fits = bool(half.isfinite().all()) and (half.float() - tensor).norm() <= 2**-11 * tensor.norm()
-    return half if fits else tensor
+def _differences(root: Path, base: str) -> dict[str, compact.Plain]:
+    """The weights of the parts that are stored as differences from `base`."""
+    found = {}
+    for part in _read(root / "manifest.json"):
+        path = root / "parts" / part / COMPACT
+        named = compact.base_of(path) if path.is_file() else None
+        if named and named[0] == base:
+            for problem in _base_problems(root, path):
+                raise LessonError(f"{problem}: restore both with `git checkout`.")
+            found[part] = _plain(root, part)
+    return found
 
 
-def _compact(path: Path, bits: int) -> bytes:
-    import torch
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save
-
-    with safe_open(path, "pt") as stored:
-        metadata = stored.metadata() or {}
-    tensors, dtypes = {}, {}
-    for key, tensor in load_file(path).items():
-        if not tensor.is_floating_point():
-            tensors[key] = tensor
-            continue
-        if not bool(tensor.isfinite().all()):
-            raise LessonError(f"'{key}' in {path} holds NaN or infinity: such weights are not stored.")
-        if tensor.dtype != torch.float32:
-            dtypes[key] = str(tensor.dtype).removeprefix("torch.")
-        value = tensor.float()
-        # Below about a thousand weights, or sixteen a channel, scales and rounding cost more than they save.
-        if bits == 8 and value.ndim >= 2 and value.numel() >= 1024 and value[0].numel() >= 16:
-            tensors[key], tensors[key + SCALE] = quantise(value)
-        else:
-            tensors[key] = _half(value)
-    note = {"file": path.name, "metadata": metadata, "dtypes": dtypes}
-    # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
-    return save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
+def _with_bases(root: Path, parts: Iterable[str]) -> list[str]:
+    """The parts, and those they are differences from."""
+    found = dict.fromkeys(parts)
+    for part in parts:
+        path = root / "parts" / part / COMPACT
+        with suppress(Exception):  # a file that cannot be read is named by its SHA-256
+            if path.is_file() and (named := compact.base_of(path)):
+                found |= dict.fromkeys(_with_bases(root, [named[0]]))
+    return sorted(found)
 
 
-def _unfold_part(part: Path, folder: Path) -> None:
-    import torch
-    from safetensors import safe_open
-    from safetensors.torch import save
-
+def _unfold_part(root: Path, part: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for file in _files(part):
+    for file in _files(root / "parts" / part):
         if file.name != COMPACT:
             (folder / file.name).write_bytes(file.read_bytes())
-    if not (part / COMPACT).is_file():
-        return
-    with safe_open(part / COMPACT, "pt") as stored:
-        note = json.loads(stored.metadata()["lesson"])
-        compact = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    tensors = {}
-    for key, tensor in compact.items():
-        if key.endswith(SCALE):
-            continue
-        dtype = getattr(torch, note["dtypes"].get(key, "float32"))
-        if key + SCALE in compact:
-            scale = compact[key + SCALE].float()
-            tensor = (tensor.float().flatten(1) * scale[:, None]).view_as(tensor)  # w' = s q
-            tensors[key] = tensor.to(dtype)
-        else:
-            tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    (folder / note["file"]).write_bytes(save(tensors, metadata=note["metadata"] or None))
+    if (root / "parts" / part / COMPACT).is_file():
+        compact.write(_plain(root, part), folder)
 
 
 def _without_paths(file: Path) -> str:
@@ -405,7 +355,8 @@ def _whole(folder: Path) -> bool:
         return False
 
 
-def _problems(folder: Path, files: Files) -> Iterator[str]:
+def _problems(root: Path, part: str, files: Files) -> Iterator[str]:
+    folder = root / "parts" / part
     if not files:
         yield f"The stored part {folder} is missing"
     for name, entry in files.items():
@@ -417,6 +368,16 @@ def _problems(folder: Path, files: Files) -> Iterator[str]:
             yield f"The stored file {path} is truncated or altered ({size})"
         elif sha256(path) != entry["sha256"]:
             yield f"The stored file {path} is altered (its SHA-256 is not the manifest's)"
+        elif name == COMPACT:
+            yield from _base_problems(root, path)
+
+
+def _base_problems(root: Path, path: Path) -> Iterator[str]:
+    """Whether the part that a compact file is a difference from is still the one it was taken from."""
+    if named := compact.base_of(path):
+        base = root / "parts" / named[0] / COMPACT
+        if not base.is_file() or sha256(base) != named[1]:
+            yield f"The stored file {path} is the difference from another '{named[0]}' than the one stored"
 
 
 def parts_of(entry: Member) -> list[str]:

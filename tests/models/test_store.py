@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,17 +11,11 @@ import time
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lessonlib.errors import LessonError
 from lessonlib.models import store
-
-
-def restored(q, scale):
-    return (q.float().flatten(1) * scale.float()[:, None]).view_as(q)
 
 
 def component(folder, tensors, metadata=None, name="diffusion_pytorch_model.safetensors"):
@@ -42,32 +37,6 @@ def cache(tmp_path, monkeypatch):
 
 
 # --- The compact form
-
-
-def test_a_clipped_scale_beats_the_largest_magnitude():
-    torch.manual_seed(0)
-    weight = torch.randn(8, 4096)
-    q, scale = store.quantise(weight)
-    naive_scale = weight.abs().amax(1) / 127
-    naive = (weight / naive_scale[:, None]).round() * naive_scale[:, None]
-    ours, theirs = [(weight - w).square().sum(1) for w in (restored(q, scale), naive)]
-    assert (ours < theirs).all()
-
-
-@settings(max_examples=12, deadline=None)
-@given(st.integers(0, 2**31), st.floats(-9, 4), st.sampled_from([(4, 16), (3, 8, 3, 3)]))
-def test_never_worse_than_no_clipping_at_any_magnitude(seed, magnitude, shape):
-    weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 10**magnitude
-    weight[0] = 0
-    q, scale = store.quantise(weight)
-    assert q.dtype == torch.int8
-    assert q.abs().max() <= 127
-    assert (restored(q, scale)[0] == 0).all()
-    largest = weight.flatten(1).abs().amax(1)
-    # Half a step of the unclipped grid bounds the error; float16 rounds the step by 2^-11 at most.
-    error = (weight - restored(q, scale)).flatten(1).square().sum(1)
-    bound = weight[0].numel() * (largest / 127 / 2 + largest * 2**-11) ** 2
-    assert (error <= bound).all()
 
 
 def test_matrices_become_bytes_and_the_rest_half_precision(tmp_path):
@@ -145,6 +114,81 @@ def test_the_unfolded_pipeline_draws_nearly_the_same_picture(sd15, weights):
 
     difference = (draw(again) - draw(original)).abs()
     assert 0 < difference.max() < 0.05
+
+
+# --- Differences
+
+
+def trained_on(tensors, by=0.05):
+    return {key: value + by * torch.randn_like(value) for key, value in tensors.items()}
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A weights root with a base and a part that is a difference from it; their true weights."""
+    torch.manual_seed(0)
+    base = {"m": torch.randn(64, 64), "b": torch.randn(64)}
+    other = trained_on(base)
+    root = tmp_path / "w"
+    store.fold(component(tmp_path / "base", base), "base", root)
+    store.fold(component(tmp_path / "other", other), "other", root, base="base")
+    store.add_member("base", None, {"": "base"}, root)
+    store.add_member("other", None, {"": "other"}, root)
+    return root, base, other
+
+
+def unfolded(name, root):
+    return load_file(store.unfold(name, root) / "diffusion_pytorch_model.safetensors")
+
+
+def test_a_difference_unfolds_to_whole_weights(two):
+    root, _, other = two
+    back = unfolded("other", root)
+    assert (back["m"] - other["m"]).norm() < 0.01 * other["m"].norm()
+    sizes = [(root / f"parts/{part}/weights.safetensors").stat().st_size for part in ("other", "base")]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert store.parameters("other", root) == store.parameters("base", root)
+
+
+def test_a_base_that_is_stored_anew_leaves_the_others_as_they_were(two, tmp_path):
+    root, base, other = two
+    before = store.unfold("other", root)
+    store.fold(component(tmp_path / "again", trained_on(base)), "base", root)
+    assert store.verify(root) == {"base": "ok", "other": "ok"}
+    assert store.unfold("other", root) != before
+    back = unfolded("other", root)["m"]
+    assert (back - other["m"]).norm() < 0.015 * other["m"].norm()
+
+
+def test_a_difference_from_another_base_is_refused(two, tmp_path):
+    """As after a merge that took the one file and not the other."""
+    root, base, _ = two
+    stray = tmp_path / "stray"
+    store.fold(component(tmp_path / "again", trained_on(base)), "base", stray)
+    shutil.copytree(stray / "parts/base", root / "parts/base", dirs_exist_ok=True)
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest |= json.loads((stray / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    assert store.verify(root) == {"base": "ok", "other": "altered"}
+    with pytest.raises(LessonError, match="difference from another 'base'"):
+        store.unfold("other", root)
+    with pytest.raises(LessonError, match="difference from another 'base'"):
+        store.fold(component(tmp_path / "third", base), "base", root)
+    assert unfolded("base", root).keys() == base.keys()
+
+
+def test_a_damaged_base_is_named(two):
+    root, _, _ = two
+    path = root / "parts/base/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(LessonError, match=r"parts/base/weights\.safetensors is truncated"):
+        store.unfold("other", root)
+
+
+def test_a_difference_needs_its_base(tmp_path):
+    source = component(tmp_path / "s", {"m": torch.randn(64, 64)})
+    with pytest.raises(LessonError, match="no stored part 'nothing'"):
+        store.fold(source, "part", tmp_path / "w", base="nothing")
 
 
 # --- Folding

@@ -69,6 +69,7 @@ def test_random_output_convolutions_change_the_picture_at_once(base):
 def test_what_is_new_learns_eight_times_as_fast_and_nothing_is_forgotten(fresh):
     (one, copied), (factor, new) = controlnet.rates(fresh)
     assert (one, factor) == (1.0, 8.0)
+    assert [factor for factor, _ in controlnet.rates(fresh, zero_rate=1.0)] == [1.0, 1.0]
     assert len(copied) + len(new) == len(list(fresh.parameters()))
     assert {id(p) for p in new}.isdisjoint(id(p) for p in copied)
     zeros = [p for p in new if not p.any()]
@@ -123,9 +124,10 @@ def test_training_steers_and_leaves_the_base_alone(base, fresh, latents, tmp_pat
     assert np.abs(drawn - unsteered).max() > 1e-3
 
 
-def test_a_shipped_controlnet_is_the_trained_one(fresh, tmp_path, monkeypatch):
+def test_a_shipped_controlnet_is_the_trained_one(base, fresh, tmp_path, monkeypatch):
     monkeypatch.setenv("LESSON_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("LESSON_CACHE", str(tmp_path / "cache"))
+    store.fold(base.folder / "unet", "sd15-unet")
     fresh.save_pretrained(tmp_path / "runs/controlnet-seg/model")
     RECIPES["controlnet-seg"].ship(tmp_path / "runs")
     again = ControlNetModel.from_pretrained(store.unfold("controlnet-seg"))
@@ -136,6 +138,7 @@ def test_a_shipped_controlnet_is_the_trained_one(fresh, tmp_path, monkeypatch):
 def test_later_conditions_start_from_the_first_once_it_is_shipped(base, fresh, tmp_path, monkeypatch):
     monkeypatch.setenv("LESSON_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("LESSON_CACHE", str(tmp_path / "cache"))
+    store.fold(base.folder / "unet", "sd15-unet")
     alone = controlnet.starting(base, "depth", "scratch")
     assert not alone.controlnet_mid_block.weight.any()
     torch.nn.init.ones_(fresh.controlnet_mid_block.weight)

@@ -69,12 +69,14 @@ def _output_convolutions(controlnet: ControlNetModel) -> list[nn.Conv2d]:
     return [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
 
 
-def rates(controlnet: ControlNetModel) -> list[tuple[float, list[nn.Parameter]]]:
-    """Two groups of parameters: the copied blocks at 1, what is new at `ZERO_RATE`."""
+def rates(
+    controlnet: ControlNetModel, zero_rate: float = ZERO_RATE
+) -> list[tuple[float, list[nn.Parameter]]]:
+    """Two groups of parameters: the copied blocks at 1, what is new at `zero_rate`."""
     modules = [controlnet.controlnet_cond_embedding, *_output_convolutions(controlnet)]
     new = [parameter for module in modules for parameter in module.parameters()]
     known = {id(parameter) for parameter in new}
-    return [(1.0, [p for p in controlnet.parameters() if id(p) not in known]), (ZERO_RATE, new)]
+    return [(1.0, [p for p in controlnet.parameters() if id(p) not in known]), (zero_rate, new)]
 
 
 def control_maps(condition: str, folder: Path, count: int) -> np.ndarray:
@@ -164,5 +166,5 @@ def starting(base: Base, condition: str, start: Literal["scratch", "shipped"]) -
 def ship(runs: Path, *, condition: str) -> None:
     """Store the trained ControlNet in the package."""
     name = CONTROLNETS[condition]
-    store.fold(runs / name / "model", name)
+    store.fold(runs / name / "model", name, base="sd15-unet")
     store.add_member(name, None, {"": name})

@@ -115,7 +115,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
 
 def ship(runs: Path) -> None:
     """Store the UNet, and register the pipeline: everything else is sd15's own."""
-    store.fold(runs / NAME / "model/unet", f"{NAME}-unet")
+    store.fold(runs / NAME / "model/unet", f"{NAME}-unet", base="sd15-unet")
     sd15 = store.members()["sd15"]
     index = {**(sd15["model_index"] or {}), "_class_name": "StableDiffusionInpaintPipeline"}
     store.add_member(NAME, index, {**sd15["folders"], "unet": f"{NAME}-unet"})

@@ -90,8 +90,8 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
 
 def ship(runs: Path) -> None:
     """Store UNet and scheduler and register the pipeline; everything else is sd15's."""
-    for name in ("unet", "scheduler"):
-        store.fold(runs / "lcm/model" / name, FOLDERS[name])
+    store.fold(runs / "lcm/model/unet", FOLDERS["unet"], base="sd15-unet")
+    store.fold(runs / "lcm/model/scheduler", FOLDERS["scheduler"])
     index = {
         "_class_name": "LatentConsistencyModelPipeline",
         "feature_extractor": [None, None],

@@ -91,6 +91,6 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
 
 def ship(runs: Path) -> None:
     """Store the UNet and register the pipeline; everything else is the base's."""
-    store.fold(runs / "sdxl-refiner/model/unet", FOLDERS["unet"])
+    store.fold(runs / "sdxl-refiner/model/unet", FOLDERS["unet"], base=sdxl.FOLDERS["unet"])
     index = pipeline_index("StableDiffusionXLImg2ImgPipeline", "EulerDiscreteScheduler", refiner=True)
     store.add_member("sdxl-refiner", index, FOLDERS)

@@ -217,7 +217,7 @@ def scheduler() -> EulerAncestralDiscreteScheduler:
 
 def ship(runs: Path) -> None:
     """Store UNet and scheduler and register the pipeline; everything else is the base's."""
-    for name in ("unet", "scheduler"):
-        store.fold(runs / "sdxl-turbo/model" / name, FOLDERS[name])
+    store.fold(runs / "sdxl-turbo/model/unet", FOLDERS["unet"], base=sdxl.FOLDERS["unet"])
+    store.fold(runs / "sdxl-turbo/model/scheduler", FOLDERS["scheduler"])
     index = pipeline_index("StableDiffusionXLPipeline", "EulerAncestralDiscreteScheduler")
     store.add_member("sdxl-turbo", index, FOLDERS)

@@ -26,7 +26,16 @@ from lessonlib.zoo.base import Base, load_base, plain_attention
 from lessonlib.zoo.measures.controlnet import MEASURED, agreements, steered
 from lessonlib.zoo.measures.generated import plain_captions
 from lessonlib.zoo.measures.rows import LOWER
-from lessonlib.zoo.recipes.controlnet import PLAN, Start, build, loss_of, rates, stream, training_data
+from lessonlib.zoo.recipes.controlnet import (
+    PLAN,
+    ZERO_RATE,
+    Start,
+    build,
+    loss_of,
+    rates,
+    stream,
+    training_data,
+)
 from lessonlib.zoo.student.learning import Point, kept, learn, save_curve
 from lessonlib.zoo.training import Step, mixed_precision
 
@@ -40,6 +49,7 @@ def train(
     *,
     condition: str = "canny",
     start: Start = "zero",
+    zero_rate: float = ZERO_RATE,
     seed: int = 0,
     scenes: int | None = None,
     on_point: Callable[[Point], None] = lambda _: None,
@@ -51,6 +61,7 @@ def train(
     Args:
         condition: one of `lessonlib.conditions.NAMES`.
         start: how the output convolutions begin, "zero" or "random".
+        zero_rate: how many times as fast as the copied blocks the hint encoder and these convolutions learn.
         scenes: how many to learn from, by default `SCENES`.
 
     Raises:
@@ -70,7 +81,10 @@ def train(
             return whole(step)["loss"]
 
     curve = learn(
-        [{"params": group, "lr": factor * PLAN.learning_rate} for factor, group in rates(controlnet)],
+        [
+            {"params": group, "lr": factor * PLAN.learning_rate}
+            for factor, group in rates(controlnet, zero_rate)
+        ],
         loss,
         _measure(base, controlnet, condition, seed),
         minutes,

@@ -1,0 +1,207 @@
+"""The compact form of trained weights: one safetensors file of small numbers.
+
+A matrix or convolution becomes one integer tensor and one scale per output channel,
+    q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits) or 7 (4 bits),
+everything else float16. In 4 bits stands only the difference from another part, the base: w' = w'_base + s q. A network that
+was trained on from the base differs from it by a tenth or so, and an error of a tenth of that is what 8 bits cost anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lessonlib.errors import LessonError
+
+if TYPE_CHECKING:
+    import torch
+
+SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
+LARGEST = {4: 7, 8: 127}  # bits -> the largest whole number
+
+
+class Base(NamedTuple):
+    """A stored part that others are differences from: its name, the SHA-256 of its compact file, its weights."""
+
+    part: str
+    sha256: str
+    tensors: Mapping[str, torch.Tensor]
+
+
+class Plain(NamedTuple):
+    """Weights as they were: their file's name, the tensors, the file's own metadata."""
+
+    file: str
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+
+
+def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
+    """The compact file.
+
+    Args:
+        bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
+        base: what has this name and shape there is stored as the difference from it, in 4 bits.
+
+    Raises:
+        LessonError: weights that are NaN or infinite.
+    """
+    from safetensors.torch import save
+
+    tensors, dtypes, packed = {}, {}, {}
+    for key, tensor in plain.tensors.items():
+        if not tensor.is_floating_point():
+            tensors[key] = tensor
+            continue
+        if not bool(tensor.isfinite().all()):
+            raise LessonError(f"'{key}' in {plain.file} holds NaN or infinity: such weights are not stored.")
+        if str(tensor.dtype) != "torch.float32":
+            dtypes[key] = str(tensor.dtype).removeprefix("torch.")
+        value = tensor.float()
+        known = base.tensors.get(key) if base else None
+        # Below about a thousand weights, or sixteen a channel, scales and rounding cost more than they save.
+        if bits == 16 or value.ndim < 2 or value.numel() < 1024 or value[0].numel() < 16:
+            tensors[key] = _half(value)
+        elif known is not None and known.shape == value.shape:
+            q, tensors[key + SCALE] = quantise(value - known.float(), bits=4)
+            tensors[key], packed[key] = pack(q), list(q.shape)
+        else:
+            tensors[key], tensors[key + SCALE] = quantise(value)
+    note: dict[str, Any] = {"file": plain.file, "metadata": plain.metadata, "dtypes": dtypes}
+    if base:
+        note |= {"base": [base.part, base.sha256], "packed": packed}
+    # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
+    return save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
+
+
+def decode(path: Path, base: Base | None = None) -> Plain:
+    """What `encode` stored in `path`, with the original names, shapes and dtypes; `base` is the part `base_of` names."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as stored:
+        note = json.loads(stored.metadata()["lesson"])
+        compact = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    tensors = {}
+    for key, tensor in compact.items():
+        if key.endswith(SCALE):
+            continue
+        if shape := note.get("packed", {}).get(key):
+            tensor = unpack(tensor, shape)
+        if key + SCALE in compact:
+            scale = compact[key + SCALE].float()
+            tensor = (tensor.float().flatten(1) * scale[:, None]).view_as(tensor)  # w' = s q
+        if shape:
+            assert base is not None, f"{path} is stored as a difference"
+            tensor = base.tensors[key].float() + tensor
+        dtype = getattr(torch, note["dtypes"].get(key, "float32"))
+        tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return Plain(note["file"], tensors, note["metadata"])
+
+
+def read(path: Path) -> Plain:
+    """An ordinary `.safetensors` file."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(path, "pt") as stored:
+        metadata = stored.metadata() or {}
+    return Plain(path.name, load_file(path), metadata)
+
+
+def write(plain: Plain, folder: Path) -> None:
+    """The ordinary `.safetensors` file again."""
+    from safetensors.torch import save
+
+    (folder / plain.file).write_bytes(save(plain.tensors, metadata=plain.metadata or None))
+
+
+def base_of(path: Path) -> tuple[str, str] | None:
+    """The part that a compact file is a difference from, and the SHA-256 that it had then; None if it stands alone."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as stored:
+        part, digest = json.loads(stored.metadata()["lesson"]).get("base") or (None, None)
+    return (part, digest) if part else None
+
+
+def parameters(path: Path) -> int:
+    """Number of weights in a compact file, read from its header alone."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as stored:
+        shapes = {k: stored.get_slice(k).get_shape() for k in stored.keys() if not k.endswith(SCALE)}  # noqa: SIM118
+        shapes |= json.loads(stored.metadata()["lesson"]).get("packed", {})
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def quantise(weight: torch.Tensor, steps: int = 24, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric whole numbers per output channel (dim 0), the scale chosen to minimise the squared error.
+
+    Args:
+        weight: float32, any shape with at least two axes.
+        steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
+        bits: 8 for -127..127, 4 for -7..7.
+
+    Returns:
+        (q int8 of the same shape, s of shape (channels,) in float16, or float32 where that cannot hold it).
+    """
+    import torch
+
+    rows, most = weight.flatten(1), LARGEST[bits]
+    largest = rows.abs().amax(1)
+    best_error = torch.full_like(largest, torch.inf)
+    best_scale = torch.zeros_like(largest)
+    for clip in torch.linspace(0.5, 1.0, steps).tolist():
+        scale = _half_scale(largest * clip / most)
+        error = (rows - _round(rows, scale, most) * scale.float()[:, None]).square().sum(1)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best_scale = torch.where(better, scale.float(), best_scale)
+    scale = _half_scale(best_scale)
+    return _round(rows, scale, most).to(torch.int8).view_as(weight), scale
+
+
+def pack(q: torch.Tensor) -> torch.Tensor:
+    """Whole numbers -7..7, two in a byte: int8, any shape -> uint8 [ceil(numel / 2)]."""
+    import torch
+
+    flat = (q.flatten() + 8).to(torch.uint8)
+    if len(flat) % 2:
+        flat = torch.cat([flat, flat.new_full((1,), 8)])
+    return flat[0::2] * 16 + flat[1::2]
+
+
+def unpack(packed: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    """What `pack` was given: int8 of `shape`."""
+    import torch
+
+    both = torch.stack([packed // 16, packed % 16], dim=1).flatten()
+    return (both.to(torch.int8) - 8)[: torch.Size(shape).numel()].view(shape)
+
+
+def _round(rows: torch.Tensor, scale: torch.Tensor, most: int) -> torch.Tensor:
+    import torch
+
+    divisor = torch.where(scale > 0, scale.float(), 1.0)[:, None]  # a channel of zeros has scale 0
+    return (rows / divisor).round().clamp(-most, most)
+
+
+def _half_scale(scale: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    smallest = torch.finfo(torch.float16).smallest_normal
+    normal = (scale == 0) | ((scale >= smallest) & (scale <= torch.finfo(torch.float16).max))
+    return scale.half() if bool(normal.all()) else scale
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    """float16 where that costs no more than its rounding; float32 where it would overflow or underflow."""
+    half = tensor.half()
+    # float16 rounds by at most 2^-11 of each number.
+    fits = bool(half.isfinite().all()) and (half.float() - tensor).norm() <= 2**-11 * tensor.norm()
+    return half if fits else tensor
