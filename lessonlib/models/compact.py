@@ -123,8 +123,8 @@ def base_of(path: Path) -> tuple[str, str] | None:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as stored:
-        part, digest = json.loads(stored.metadata()["lesson"]).get("base") or (None, None)
-    return (part, digest) if part else None
+        named = json.loads(stored.metadata()["lesson"]).get("base")
+    return (named[0], named[1]) if named else None
 
 
 def parameters(path: Path) -> int:
