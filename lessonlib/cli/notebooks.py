@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from lessonlib.errors import LessonError
+from lessonlib.lessons.amounts import FEW_MINUTES
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="The folder of the notebooks.")]
 Names = Annotated[
     list[str] | None, typer.Argument(help="Their names, such as 00_start_here; by default all.")
+]
+Minutes = Annotated[
+    float, typer.Option(help="What each training cell may take: more, and its curves say more.")
 ]
 
 
@@ -24,13 +28,13 @@ def notebooks() -> None:
 
 
 @app.command()
-def run(names: Names = None, folder: Folder = Path("notebooks")) -> None:
+def run(names: Names = None, folder: Folder = Path("notebooks"), minutes: Minutes = FEW_MINUTES) -> None:
     """Run notebooks from top to bottom in the tiny tier, write their outputs back, and check them."""
     from lessonlib.lessons.execution import execute
 
     for path in _paths(folder, names):
         started = time.perf_counter()
-        execute(path)
+        execute(path, training_minutes=minutes)
         kilobytes = path.stat().st_size / 1000
         typer.echo(f"{path.name}: {time.perf_counter() - started:.0f} s, {kilobytes:.0f} kB")
     check(names, folder)

@@ -10,14 +10,17 @@ from typing import Any
 from lessonlib.errors import LessonError
 from lessonlib.files import write_text
 from lessonlib.grading.notebooks import METADATA, read
+from lessonlib.lessons.amounts import FEW_MINUTES, TRAINING_MINUTES
 from lessonlib.lessons.shared_cells import fill
 
 # No bars, no downloads, and no GPU: the tier is the tiny one, as on a reader's laptop.
 _SETTINGS = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def execute(path: Path, seconds_a_cell: int = 600) -> None:
+def execute(path: Path, seconds_a_cell: int = 600, training_minutes: float = FEW_MINUTES) -> None:
     """Run the notebook in a fresh kernel, in the tiny tier, and write it back with its outputs.
+
+    A training cell takes `training_minutes` at most, whatever it gives a reader.
 
     Widgets, versions and timings are left out, so that a second run changes nothing but what was computed.
 
@@ -42,7 +45,8 @@ def execute(path: Path, seconds_a_cell: int = 600) -> None:
     with tempfile.TemporaryDirectory() as state:
         try:
             kept = {name: value for name, value in os.environ.items() if name != "LESSON_TIER"}
-            client.execute(env={**kept, **_SETTINGS, "LESSON_STATE": state})
+            minutes = {TRAINING_MINUTES: str(training_minutes)}
+            client.execute(env={**kept, **_SETTINGS, **minutes, "LESSON_STATE": state})
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             raise LessonError(f"{path.name} stopped: {str(error).strip()}") from error
     book.metadata = nbformat.from_dict(METADATA)

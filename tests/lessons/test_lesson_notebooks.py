@@ -12,8 +12,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lessonlib.errors import LessonError
-from lessonlib.lessons import work
+from lessonlib.lessons import training, work
 from lessonlib.lessons.address import GITHUB
+from lessonlib.lessons.amounts import FEW_MINUTES, TRAINING_MINUTES
 from lessonlib.lessons.execution import execute
 from lessonlib.lessons.rules import faults
 from lessonlib.lessons.shared_cells import fill, sources
@@ -33,13 +34,14 @@ def notebook(*code: str):
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("notebooks") / "00_small.ipynb"
     book = notebook(
-        "import os\nfrom lessonlib import tier\nprint(tier(), os.environ['TQDM_DISABLE'])",
+        "import os\nfrom lessonlib import tier\nfrom lessonlib.lessons import training\n"
+        "print(tier(), os.environ['TQDM_DISABLE'], training(3).minutes)",
         "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass",
         "import numpy as np\nfrom lessonlib import show\nshow.grid([np.zeros((64, 64, 3), np.uint8)], ['black'])",
     )
     book.cells[2].metadata = {"tags": ["kept"], "collapsed": True}
     path.write_text(nbformat.writes(book))
-    execute(path)
+    execute(path, training_minutes=0.25)
     return path
 
 
@@ -50,7 +52,7 @@ def test_an_executed_notebook_breaks_no_rule(executed: Path) -> None:
 def test_outputs_are_kept_and_metadata_is_not(executed: Path) -> None:
     book = nbformat.read(executed, 4)
     cells = {cell.id: cell for cell in book.cells}
-    assert cells["cell-0"].outputs[0].text == "tiny 1\n"
+    assert cells["cell-0"].outputs[0].text == "tiny 1 0.25\n"
     assert cells["cell-0"].metadata == {"tags": ["kept"]}
     assert cells["cell-1"].outputs == []  # no bar
     picture, caption = cells["cell-2"].outputs[0], cells["cell-2"].outputs[1:]
@@ -180,3 +182,12 @@ def test_work_depends_on_the_tier(tier: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("LESSON_TIER", tier)
     assert work().batch == {"tiny": 16, "full": 2}[tier]
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "error"
+
+
+def test_training_takes_its_time_in_a_readers_hands_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert training(3).minutes == FEW_MINUTES < 0.1  # the tests' own allowance
+    assert training(3).scenes is not None
+    monkeypatch.setenv(TRAINING_MINUTES, "5")
+    assert training(3) == (3, None)
+    monkeypatch.delenv(TRAINING_MINUTES)
+    assert training(3) == (3, None)
