@@ -27,6 +27,65 @@ class Question(NamedTuple):
 
 
 QUESTIONS = {
+    "05_editing_and_prompts.size": Question(
+        "A wide picture goes in, and the call says nothing of `height` and `width`. What comes out?",
+        (
+            "the same size",
+            "a square cut out of the middle",
+            "the whole picture, squashed to a square",
+            "an error",
+        ),
+        answer=2,
+        why="The inpainting pipeline takes the size its UNet was trained at and scales picture and mask to it.",
+    ),
+    "05_editing_and_prompts.channels": Question(
+        "The UNet runs once a step. How many of its nine input channels **change** from one step to the next?",
+        ("1", "4", "5", "9"),
+        answer=1,
+        why="Only the noisy latents are denoised. The mask and the masked picture are encoded once, before the first step.",
+    ),
+    "05_editing_and_prompts.outside": Question(
+        "Where the mask is black, are the pixels of the pipeline's picture exactly those of the original?",
+        ("yes, all of them", "yes, but for a rim along the mask", "no, most of them differ a little"),
+        answer=2,
+        why="What comes out was decoded from latents, and no picture comes through the VAE unchanged.",
+    ),
+    "05_editing_and_prompts.fill": Question(
+        "Same seed, `strength=1`: you fill the empty part of the canvas with **white** instead of grey. What changes?",
+        ("the painted part becomes brighter", "the edge to the old picture shows", "nothing at all"),
+        answer=2,
+        why="That part starts from pure noise, and what the UNet is shown of the picture has a hole there.",
+    ),
+    "05_editing_and_prompts.strength": Question(
+        "25 steps at strength 0.3 with DDIM: how many times does the UNet run?",
+        ("7", "8", "18", "25"),
+        answer=0,
+        why="25 times 0.3 is 7.5, and half a step does not exist: it is rounded down.",
+    ),
+    "05_editing_and_prompts.a1111": Question(
+        "You give compel the prompt `a (red:1.5) apple`. What happens?",
+        ("red counts 1.5 times", "an error", "a warning, and red counts once", "the `:1.5` is read as words"),
+        answer=3,
+        why="Whatever compel does not know as a weight is text, so colon and digits go to the text encoder like a word.",
+    ),
+    "05_editing_and_prompts.by_step": Question(
+        "The first half of the steps sees the cat's prompt, the second half the dog's. What does the judge see?",
+        ("a cat", "both", "a dog"),
+        answer=2,
+        why="Places and colours come first, and both prompts agree on them. The shape comes later, in the dog's half.",
+    ),
+    "05_editing_and_prompts.no": Question(
+        "You add “no oil painting” to prompts that name no style. How many oil paintings come?",
+        ("fewer than before", "as many as before", "more than before"),
+        answer=2,
+        why="The text encoder reads “oil painting”, and hardly what “no” does to it. You have named a style.",
+    ),
+    "05_editing_and_prompts.none": Question(
+        "What does SDXL take for `negative_prompt=None`?",
+        ("the empty prompt, encoded", "zeros", "noise"),
+        answer=1,
+        why="Its pipeline is built with `force_zeros_for_empty_prompt=True`: no wish is no vector at all.",
+    ),
     "06_optimisation.network": Question(
         "Which of the three networks holds the most **activations** at once?",
         ("the text encoder", "the UNet", "the VAE's decoder"),
