@@ -27,6 +27,68 @@ class Question(NamedTuple):
 
 
 QUESTIONS = {
+    "02_controlnet.array": Question(
+        "You pass what `cv2` gives you, an array of `(height, width, 3)`, as `image=`. What does the pipeline do?",
+        (
+            "it works as with a PIL picture",
+            "it stops with an error about batch sizes",
+            "it makes a picture, but a wrong one",
+        ),
+        answer=1,
+        why="An array's first axis is taken for the number of pictures, and that is not the number of prompts.",
+    ),
+    "02_controlnet.blocks": Question(
+        "One prediction of the frozen UNet, with a ControlNet beside it. Which of its blocks compute something else?",
+        ("all of them", "down blocks and middle", "the middle and the up blocks", "the up blocks alone"),
+        answer=3,
+        why="The additions meet the skips after they have left the way down, and the middle's output after the middle.",
+    ),
+    "02_controlnet.gradient": Question(
+        "Counted from 1: in which step of training does the **copy** get its first gradient that is not zero?",
+        ("in step 1", "in step 2", "in step 3", "never: zero times anything is zero"),
+        answer=1,
+        why="Step 1 moves the zero convolutions. From then on their weights are not zero, and gradients pass through.",
+    ),
+    "02_controlnet.pose": Question(
+        "You have a photo of a friend and want **somebody else**, in other clothes, elsewhere, with the same gesture. "
+        "Which map?",
+        ("canny", "depth", "segmentation", "pose"),
+        answer=3,
+        why="The others hold the outline of hair, clothes and surroundings as well; the pose holds joints and no more.",
+    ),
+    "02_controlnet.window": Question(
+        "Control may act during **half** of the steps. In which half do the pictures follow the edges better?",
+        ("in the first", "in the second", "it makes no difference"),
+        answer=0,
+        why="Places and outlines are settled early. What is settled, late control can hardly move.",
+    ),
+    "02_controlnet.scales": Question(
+        "Two ControlNets, and by mistake `controlnet_conditioning_scale=[1.0]`, a list with **one** number. What happens?",
+        (
+            "an error: the lengths differ",
+            "both act at 1.0",
+            "the second acts at its default, 1.0",
+            "the second does not act at all",
+        ),
+        answer=3,
+        why="diffusers zips networks and scales together, and `zip` ends with the shorter of the two.",
+    ),
+    "02_controlnet.rate": Question(
+        "After three minutes, how well do pictures follow the edges in the run called **slow zeros**?",
+        (
+            "as well as with the 8 times faster rate",
+            "a little less well",
+            "hardly better than without control",
+        ),
+        answer=2,
+        why="At the careful rate that suits trained weights, a convolution that starts at zero stays near zero.",
+    ),
+    "02_controlnet.paper": Question(
+        "You hand a pencil drawing, **dark lines on white paper**, to the scribble ControlNet. What do you get?",
+        ("an error", "the same picture as for white lines on black", "a wrong picture, without an error"),
+        answer=2,
+        why="The network takes what is white for lines: it sees a sheet that is drawn on everywhere but there.",
+    ),
     "05_editing_and_prompts.size": Question(
         "A wide picture goes in, and the call says nothing of `height` and `width`. What comes out?",
         (
