@@ -10,7 +10,7 @@ from lessonlib.errors import LessonError
 from lessonlib.show.figures import COARSE, WIDTH, Figure, canvas, finish, style
 from lessonlib.show.pixels import as_array, draw
 
-_WIDEST = 2.6  # inches: a single small picture is not blown up to the whole column
+WIDEST = 2.6  # inches: a single small picture is not blown up to the whole column
 
 
 def grid(
@@ -19,6 +19,7 @@ def grid(
     *,
     columns: int | None = None,
     row_labels: Sequence[str] | None = None,
+    cell: float = WIDEST,
     caption: str = "",
     alt: str = "",
 ) -> Figure:
@@ -28,6 +29,7 @@ def grid(
         labels: one a picture, over it; or one a column, over the first row.
         columns: pictures in a row; by default all of them, up to six.
         row_labels: one a row, to its left.
+        cell: the largest width of a picture, in inches; the file grows with its square.
         alt: by default made of the labels.
 
     Raises:
@@ -48,7 +50,7 @@ def grid(
 
     height, width = as_array(pictures[0]).shape[:2]
     margin = 0.9 if row_labels else 0.0
-    cell = min(_WIDEST, (WIDTH - margin) / columns)
+    cell = min(cell, (WIDTH - margin) / columns)
     letters = max(8, round(cell * 12.5))  # of the labels' size that fit over one picture
     texts = [textwrap.fill(label, letters) for label in labels]
     lines = max((text.count("\n") + 1 for text in texts), default=0)

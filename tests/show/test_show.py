@@ -42,6 +42,11 @@ def test_importing_show_loads_nothing_heavy() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
+def test_smaller_cells_make_a_narrower_grid() -> None:
+    widths = [show.grid([RED, BLUE], ["red", "blue"], cell=cell).width for cell in (2.0, 1.0)]
+    assert widths == [384, 192]  # two cells at 96 CSS pixels an inch
+
+
 def test_a_grid_shows_every_picture_in_its_place() -> None:
     figure = show.grid([RED, BLUE], ["red", "blue"], caption="Two  colours.")
     assert share(figure, RED) == pytest.approx(share(figure, BLUE), rel=0.05)
