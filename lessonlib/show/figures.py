@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 8.0  # inches: a notebook's column
 FINE, COARSE = 144, 96  # pixels of the file an inch: lines stay sharp on fine screens, pictures stay small
 _SHOWN_DPI = 96  # CSS pixels an inch
+_LINE_ART = 5000  # colours: a figure without photographs has fewer
 
 # Okabe and Ito's colours ("Color Universal Design", 2008), the darker ones first: the paper is light.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -114,13 +115,24 @@ def finish(drawing: matplotlib.figure.Figure, alt: str, caption: str = "", dpi: 
     with style():
         drawing.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     width = round(drawing.get_size_inches()[0] * _SHOWN_DPI)
-    return Figure(_smaller(stream.getvalue()), " ".join(alt.split()), " ".join(caption.split()), width)
+    return Figure(
+        _smaller(stream.getvalue(), lines=dpi == FINE),
+        " ".join(alt.split()),
+        " ".join(caption.split()),
+        width,
+    )
 
 
-def _smaller(png: bytes) -> bytes:
-    """The same PNG without its alpha channel (the paper is opaque) and as tightly packed as zlib can."""
+def _smaller(png: bytes, lines: bool) -> bytes:
+    """The same PNG without its alpha channel (the paper is opaque) and as tightly packed as zlib can.
+
+    Where there are `lines` and letters alone, 256 colours stay: only the shades along edges are more, and nobody sees those.
+    """
     from PIL import Image
 
+    drawn = Image.open(io.BytesIO(png)).convert("RGB")
+    if lines and drawn.getcolors(_LINE_ART) is not None:
+        drawn = drawn.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     stream = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(stream, "PNG", optimize=True)
+    drawn.save(stream, "PNG", optimize=True)
     return stream.getvalue()

@@ -11,6 +11,7 @@ from PIL import Image
 from lessonlib import show
 from lessonlib.errors import LessonError
 from lessonlib.show import Box
+from lessonlib.show.figures import COLORS, PAPER
 
 BOXES = {"in": Box(0, 0, "picture"), "out": Box(4, 0, "noise", "trained")}
 
@@ -45,6 +46,16 @@ def test_kinds_differ_in_colour_and_in_outline() -> None:
         return int((np.abs(top - top[0, 0]).sum(axis=2) > 200).sum())
 
     assert outline(second) < 0.9 * outline(first)  # dashes leave gaps
+
+
+def test_lines_and_letters_keep_256_colours_and_their_true_ones() -> None:
+    figure = show.diagram(BOXES, [("in", "out")], kinds=["trained"], alt="Two boxes.")
+    stored = Image.open(io.BytesIO(figure.png))
+    assert stored.mode == "P"
+    levels = np.asarray(stored.convert("RGB")).astype(int)
+    for colour in (PAPER, COLORS[0]):  # the ground, and the outline of the first kind
+        asked = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(levels - asked).max(axis=2).min() <= 2
 
 
 def test_words_come_along() -> None:
