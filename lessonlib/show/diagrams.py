@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lessonlib.errors import LessonError
 from lessonlib.show.figures import COLORS, INK, PAPER, WIDTH, Figure, canvas, finish, style
@@ -85,7 +85,8 @@ def diagram(
     return finish(drawing, alt, caption)
 
 
-def _patch(box: Box, color: str, edge: str):
+def _patch(box: Box, color: str, edge: str) -> Any:
+    """The rounded rectangle of a box, unlettered."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import FancyBboxPatch
 
@@ -105,7 +106,8 @@ def _patch(box: Box, color: str, edge: str):
     )
 
 
-def _arrow(first: Box, second: Box, start, end):
+def _arrow(first: Box, second: Box, start: Any, end: Any) -> Any:
+    """From middle to middle, cut off at the outlines `start` and `end`."""
     from matplotlib.patches import FancyArrowPatch
 
     return FancyArrowPatch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lessonlib.show.figures import COLORS, PAPER
 BOXES = {"in": Box(0, 0, "picture"), "out": Box(4, 0, "noise", "trained")}
 
 
-def drawn(boxes: dict[str, Box], arrows: list[tuple[str, str]], **settings) -> np.ndarray:
+def drawn(boxes: dict[str, Box], arrows: list[tuple[str, str]], **settings: Any) -> np.ndarray:
     figure = show.diagram(boxes, arrows, alt="Two boxes.", **settings)
     return np.asarray(Image.open(io.BytesIO(figure.png)).convert("RGB")).astype(int)
 
@@ -72,6 +73,6 @@ def test_words_come_along() -> None:
         (BOXES, [], ["trained", "a", "b", "c", "d"], "5 kinds"),
     ],
 )
-def test_what_is_not_there_is_named(boxes, arrows, kinds, said: str) -> None:
+def test_what_is_not_there_is_named(boxes: Any, arrows: Any, kinds: Any, said: str) -> None:
     with pytest.raises(LessonError, match=said):
         show.diagram(boxes, arrows, kinds=kinds, alt="x")
