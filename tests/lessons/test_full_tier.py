@@ -12,6 +12,7 @@ from lessonlib.models import store
 from lessonlib.models.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
+BOOKS = [*notebooks(ROOT / "notebooks"), *notebooks(ROOT / "drafts")]
 
 
 def test_every_real_checkpoint_has_a_stand_in(stand_ins: Path) -> None:
@@ -19,7 +20,7 @@ def test_every_real_checkpoint_has_a_stand_in(stand_ins: Path) -> None:
     assert {row.tiny for row in CATALOGUE.values()} <= set(members)
 
 
-@pytest.mark.parametrize("path", notebooks(ROOT / "notebooks"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 def test_every_cell_runs(
     path: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -35,6 +36,7 @@ def test_every_cell_runs(
     monkeypatch.setattr(catalogue, "repo", lambda name: stand_in(name, stand_ins))
     small = amounts.Work(steps=4, prompts=4, batch=2, latents=(8, 16, 24))
     monkeypatch.setitem(amounts._WORK, "full", small)
+    monkeypatch.chdir(tmp_path)
 
     names: dict = {"__name__": "__main__"}
     with torch.compiler.set_stance("force_eager"):  # compiled code is run, not compiled

@@ -10,7 +10,8 @@ from lessonlib.errors import LessonError
 from lessonlib.lessons import ask
 from lessonlib.lessons.questions import QUESTIONS
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted(path for folder in ("notebooks", "drafts") for path in (ROOT / folder).glob("*.ipynb"))
 
 
 def asked(path):
