@@ -73,8 +73,8 @@ def table() -> dict[str, Any]:
     return found
 
 
-def measure(scenes_a_split: int = 4) -> None:
-    """Measure the whole grid and write the file. Minutes on a GPU, a quarter of an hour and more on a CPU."""
+def measure(scenes_a_split: int = 10) -> None:
+    """Measure the whole grid and write the file. Minutes: every picture of the grid is made."""
     import diffusers
     import torch
 
