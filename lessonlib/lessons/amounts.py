@@ -6,9 +6,8 @@ import os
 from typing import NamedTuple
 
 TRAINING_MINUTES = "LESSON_TRAINING_MINUTES"  # the most that a training cell may take; not set for a reader
-FEW_MINUTES = (
-    0.05  # where a notebook is run to be checked or stored: the code runs, and nothing much is learned
-)
+# where a notebook is run to be checked or stored: the code runs, and nothing much is learned
+FEW_MINUTES = 0.05
 _FEW_SCENES = 64
 
 

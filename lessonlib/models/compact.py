@@ -2,8 +2,8 @@
 
 A matrix or convolution becomes one integer tensor and one scale per output channel,
     q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits) or 7 (4 bits),
-everything else float16. In 4 bits stands only the difference from another part, the base: w' = w'_base + s q. A network that
-was trained on from the base differs from it by a tenth or so, and an error of a tenth of that is what 8 bits cost anyway.
+everything else float16. In 4 bits stands only the difference from another part, the base: w' = w'_base + s q. Where that is
+small, as after a short training from the base, its error is about what 8 bits cost anyway; where it is not, w stands whole.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
 LARGEST = {4: 7, 8: 127}  # bits -> the largest whole number
+WORSE = 2.0  # how many times the error of 8 bits a difference may have
 
 
 class Base(NamedTuple):
@@ -43,7 +44,7 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
 
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
-        base: what has this name and shape there is stored as the difference from it, in 4 bits.
+        base: what has this name and shape there is stored as the difference from it, in 4 bits, unless that is too coarse.
 
     Raises:
         LessonError: weights that are NaN or infinite.
@@ -64,13 +65,15 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
         # Below about a thousand weights, or sixteen a channel, scales and rounding cost more than they save.
         if bits == 16 or value.ndim < 2 or value.numel() < 1024 or value[0].numel() < 16:
             tensors[key] = _half(value)
-        elif known is not None and known.shape == value.shape:
-            q, tensors[key + SCALE] = quantise(value - known.float(), bits=4)
-            tensors[key], packed[key] = pack(q), list(q.shape)
         else:
-            tensors[key], tensors[key + SCALE] = quantise(value)
+            tensors[key], tensors[key + SCALE] = whole = quantise(value)
+            if known is not None and known.shape == value.shape:
+                change = value - known.float()
+                q, scale = quantise(change, bits=4)
+                if _error(change, q, scale) <= WORSE * _error(value, *whole):
+                    tensors[key], tensors[key + SCALE], packed[key] = pack(q), scale, list(q.shape)
     note: dict[str, Any] = {"file": plain.file, "metadata": plain.metadata, "dtypes": dtypes}
-    if base:
+    if base and packed:
         note |= {"base": [base.part, base.sha256], "packed": packed}
     # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
     return save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
@@ -91,8 +94,7 @@ def decode(path: Path, base: Base | None = None) -> Plain:
         if shape := note.get("packed", {}).get(key):
             tensor = unpack(tensor, shape)
         if key + SCALE in compact:
-            scale = compact[key + SCALE].float()
-            tensor = (tensor.float().flatten(1) * scale[:, None]).view_as(tensor)  # w' = s q
+            tensor = _restored(tensor, compact[key + SCALE])
         if shape:
             assert base is not None, f"{path} is stored as a difference"
             tensor = base.tensors[key].float() + tensor
@@ -182,6 +184,16 @@ def unpack(packed: torch.Tensor, shape: list[int]) -> torch.Tensor:
 
     both = torch.stack([packed // 16, packed % 16], dim=1).flatten()
     return (both.to(torch.int8) - 8)[: torch.Size(shape).numel()].view(shape)
+
+
+def _restored(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """w' = s q."""
+    return (q.float().flatten(1) * scale.float()[:, None]).view_as(q)
+
+
+def _error(value: torch.Tensor, q: torch.Tensor, scale: torch.Tensor) -> float:
+    """‖w - w'‖."""
+    return float((value - _restored(q, scale)).norm())
 
 
 def _round(rows: torch.Tensor, scale: torch.Tensor, most: int) -> torch.Tensor:

@@ -73,6 +73,16 @@ def test_a_small_difference_costs_half_the_bytes_and_no_more_precision(tmp_path)
     assert compact.parameters(whole) == compact.parameters(difference) == 256 * 256
 
 
+def test_a_large_difference_is_not_worth_its_error(tmp_path):
+    torch.manual_seed(0)
+    old = {"m": torch.randn(64, 64)}
+    new = {"m": old["m"] + 0.5 * torch.randn(64, 64)}
+    base = compact.Base("old", "digest", old)
+    difference, whole = written(tmp_path, new, base), written(tmp_path, new)
+    assert difference.read_bytes() == whole.read_bytes()
+    assert compact.base_of(difference) is None
+
+
 def test_what_the_base_does_not_have_stands_alone(tmp_path):
     torch.manual_seed(0)
     old = {"m": torch.randn(64, 64), "shape": torch.randn(64, 16, 3, 3), "b": torch.randn(64)}
