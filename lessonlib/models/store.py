@@ -22,6 +22,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -204,11 +205,13 @@ def add_member(
 ) -> None:
     """Register a member made of stored parts; `model_index` is None for what is not a pipeline.
 
+    The version of diffusers is added to the index: some pipelines are not loaded without.
+
     Raises:
         LessonError: a part is not stored, or the model index names a component that no folder holds.
     """
     root = _root(weights_root)
-    index = dict(model_index) if model_index else None
+    index = {"_diffusers_version": version("diffusers"), **model_index} if model_index else None
     entry: Member = {"model_index": index, "folders": dict(folders)}
     with _locked(root):
         stored = _read(root / "manifest.json")

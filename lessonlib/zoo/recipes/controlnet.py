@@ -34,7 +34,10 @@ from lessonlib.zoo.caches import in_blocks, remembered
 from lessonlib.zoo.latents import cached, person_scene, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
-PLAN = Plan(steps=1500, batch=32, learning_rate=4e-4, seed=51, warmup=50, weight_decay=0.0)
+# Muon: in 80 steps the loss fell 1 % below AdamW's on the same draws
+PLAN = Plan(
+    steps=1500, batch=32, learning_rate=6e-4, seed=51, warmup=50, weight_decay=0.0, optimizer="muon"
+)
 SCENES = 8000
 FIRST = "canny"  # the one that the others start from
 EMPTY = 0.2  # share of captions replaced by "": the map must then say what there is
