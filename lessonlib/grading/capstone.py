@@ -27,19 +27,21 @@ class Pair:
     Attributes:
         sketch: uint8 [H, W, 3], dark strokes on white paper; drawn with somebody else in the person's place.
         photo: uint8 [H, W, 3], the person, in other clothes, in another pose, elsewhere.
+        face: (left, top, right, bottom), the square of the photo that holds the face.
         prompt: the clothes, the place and the style; nothing of the person.
         wanted: the scene.
     """
 
     sketch: np.ndarray
     photo: np.ndarray
+    face: tuple[int, int, int, int]
     prompt: str
     wanted: Scene
 
 
 def pairs(seed: int, count: int) -> list[Pair]:
     """`count` pairs of a seed. No training uses this stream."""
-    from lessonlib.conditions import scribble
+    from lessonlib.conditions import face, scribble
     from lessonlib.world.render import render
     from lessonlib.world.scene import sample, sample_identity, sample_person
     from lessonlib.world.vocabulary import BACKGROUNDS, OUTFITS, STYLES
@@ -51,10 +53,13 @@ def pairs(seed: int, count: int) -> list[Pair]:
         person = wanted.person
         assert person is not None
         photo = replace(elsewhere, style="3d", person=sample_person(rng, person.identity))
+        taken = render(photo)
+        assert taken.keypoints is not None
+        where = face.around([(float(x), float(y)) for x, y in taken.keypoints], taken.image.shape[1::-1])
         drawn = render(replace(wanted, person=replace(person, identity=sample_identity(rng))))
         phrases = OUTFITS[person.outfit][0], BACKGROUNDS[wanted.background][0], STYLES[wanted.style][0]
         prompt = f"a person {phrases[0]} {phrases[1]}, {phrases[2]}"
-        made.append(Pair(255 - scribble.from_truth(drawn), render(photo).image, prompt, wanted))
+        made.append(Pair(255 - scribble.from_truth(drawn), taken.image, where, prompt, wanted))
     return made
 
 
@@ -75,6 +80,16 @@ def score(
     Raises:
         LessonError: not one picture for each pair, no pair, or what the judge raises.
     """
+    means = {measure: float(np.mean(values)) for measure, values in shares(pictures, of, judge).items()}
+    return means | {"evaluations": float(evaluations)}
+
+
+def shares(pictures: Sequence[Any], of: Sequence[Pair], judge: Judge | None = None) -> dict[str, list[float]]:
+    """`score`'s layout, identity and prompt of each picture.
+
+    Raises:
+        LessonError: as `score`.
+    """
     from lessonlib.judge import load_judge
     from lessonlib.judge import score as answers_of
 
@@ -83,13 +98,10 @@ def score(
             f"{len(pictures)} pictures cannot be scored against {len(of)} pairs: make one for each."
         )
     scored = answers_of(list(pictures), [pair.wanted for pair in of], judge or load_judge())
-    shares = {
+    return {
         "layout": [_layout(v, pair) for v, pair in zip(scored.verdicts, of, strict=True)],
         "identity": [_share(answers, ("hair", "skin", "glasses")) for answers in scored.answers],
         "prompt": [_share(answers, ("outfit", "background", "style")) for answers in scored.answers],
-    }
-    return {name: float(np.mean(values)) for name, values in shares.items()} | {
-        "evaluations": float(evaluations)
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -50,11 +50,18 @@ class Verdict:
     misconception: str = ""
     details: dict[str, str] = field(default_factory=dict)
     picture: Image | None = None
+    caption: str = "expected (left) and yours (right)"
     words: tuple[tuple[str, str], ...] = ()
+    share: float = 0.0  # of the points, for an experiment that is partly solved
 
     @property
     def passed(self) -> bool:
         return self.kind == "passed"
+
+    @property
+    def points(self) -> int:
+        """The points that the answer earns."""
+        return self.task.points if self.passed else int(self.task.points * self.share)
 
 
 def decide(task: Task, cases: Sequence[Case], outputs: Sequence[Output]) -> Verdict:
@@ -65,7 +72,7 @@ def decide(task: Task, cases: Sequence[Case], outputs: Sequence[Output]) -> Verd
     if not cases or len(cases) != len(outputs):
         return Verdict(task, "none", f"{len(outputs)} of {len(cases)} cases were answered.")
     if task.experiment is not None:
-        return _measured(task, task.experiment, cases[0], outputs[0])
+        return _measured(task, task.experiment, cases, outputs)
     if all(_right(case, output) for case, output in zip(cases, outputs, strict=True)):
         return Verdict(task, "passed", _how_close(cases, outputs), words=_words(cases[0], outputs[0]))
     for misconception in task.misconceptions:
@@ -85,23 +92,39 @@ def decide(task: Task, cases: Sequence[Case], outputs: Sequence[Output]) -> Verd
     return _difference(task, case, output)
 
 
-def _measured(task: Task, experiment: Experiment, case: Case, output: Output) -> Verdict:
+def _measured(
+    task: Task, experiment: Experiment, cases: Sequence[Case], outputs: Sequence[Output]
+) -> Verdict:
     """An experiment's verdict: known mistakes are named only where the goals are missed."""
-    settings, complaint = experiment.settings_of(output)
-    if complaint:
-        return Verdict(task, "settings", complaint)
-    measures = experiment.measure(settings, case.seed)
-    details = {goal.measure: f"{measures[goal.measure]:.4g} ({goal})" for goal in experiment.goals}
+    known = []
+    for case, output in zip(cases, outputs, strict=True):
+        settings, complaint = experiment.settings_of(output)
+        if complaint:
+            return Verdict(task, "settings", complaint)
+        known.append({**case.inputs, **settings})
+    seeds = [case.seed for case in cases]
+    measures = experiment.measure(known, seeds)
+    verdict = Verdict(task, "passed", "Every goal is met.", share=experiment.share(measures))
+    verdict.details.update(
+        {goal.measure: f"{measures[goal.measure]:.4g} ({goal})" for goal in experiment.goals}
+    )
+    if experiment.show is not None:
+        picture, caption = experiment.show(known, seeds)
+        verdict = replace(verdict, picture=picture, caption=caption)
     missed = [goal.measure for goal in experiment.goals if not goal.met(measures[goal.measure])]
     if not missed:
-        return Verdict(task, "passed", "Every goal is met.", details=details)
-    for misconception in task.misconceptions:
-        if misconception.applies is not None and misconception.applies(settings):
-            sentence = f"This is a known mistake: {misconception.name}."
-            return Verdict(
-                task, "misconception", sentence, misconception.hint, misconception.name, details=details
+        return verdict
+    for mistake in task.misconceptions:
+        if mistake.applies is not None and all(map(mistake.applies, known)):
+            sentence = f"This is a known mistake: {mistake.name}."
+            return replace(
+                verdict,
+                kind="misconception",
+                sentence=sentence,
+                hint=mistake.hint,
+                misconception=mistake.name,
             )
-    return Verdict(task, "values", f"Not reached: {', '.join(missed)}.", details=details)
+    return replace(verdict, kind="values", sentence=f"Not reached: {', '.join(missed)}.")
 
 
 def _right(case: Case, output: Output) -> bool:

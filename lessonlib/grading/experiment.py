@@ -6,11 +6,15 @@ checked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from lessonlib.grading.answers import Output
 
 Settings = dict[str, Any]
@@ -46,12 +50,40 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """A picture that may be handed in, as an array or a PIL picture: uint8 [height, width, 3].
+
+    Both sides have `smallest` to `largest` pixels, both ends allowed.
+    """
+
+    smallest: int
+    largest: int
+
+    def __contains__(self, value: object) -> bool:
+        return (
+            isinstance(value, np.ndarray)
+            and value.dtype == np.uint8
+            and value.ndim == 3
+            and value.shape[2] == 3
+            and all(self.smallest <= side <= self.largest for side in value.shape[:2])
+        )
+
+    def __str__(self) -> str:
+        sides = " to ".join(map(str, dict.fromkeys((self.smallest, self.largest))))
+        return f"a uint8 array (height, width, 3) with sides of {sides} pixels"
+
+
+@dataclass(frozen=True)
 class Goal:
-    """A measure that must reach `at_least` or stay within `at_most`."""
+    """A measure that must reach `at_least` or stay within `at_most`.
+
+    last: it counts for nothing unless every goal that is not `last` is met: what is cheap must be good, too.
+    """
 
     measure: str
     at_least: float = float("-inf")
     at_most: float = float("inf")
+    last: bool = False
 
     def met(self, value: float) -> bool:
         """Whether a measured value is good enough; NaN never is."""
@@ -66,13 +98,26 @@ class Goal:
 class Experiment:
     """What may be set, how it is measured, and what is asked of the result.
 
-    measure: (settings, seed) -> every goal's measure. Deterministic, and it trusts its settings: they have
-        passed `settings_of`.
+    measure: for each case its inputs and settings, by name, and its seed -> every goal's measure. Deterministic,
+        and it trusts its settings: they have passed `settings_of`.
+    partial: each goal that is met is worth its share of the points; otherwise all must be met for any.
+    show: what there is to see, of the same arguments, and a caption.
     """
 
-    settings: Mapping[str, Range | Choice]
-    measure: Callable[[Settings, int], Mapping[str, float]]
+    settings: Mapping[str, Range | Choice | Pixels]
+    measure: Callable[[Sequence[Settings], Sequence[int]], Mapping[str, float]]
     goals: tuple[Goal, ...]
+    partial: bool = False
+    show: Callable[[Sequence[Settings], Sequence[int]], tuple[Image, str]] | None = None
+
+    def share(self, measures: Mapping[str, float]) -> float:
+        """The share of the points that these measures earn, from 0 to 1."""
+        met = [goal for goal in self.goals if goal.met(measures[goal.measure])]
+        if len(met) == len(self.goals):
+            return 1.0
+        first = [goal for goal in met if not goal.last]
+        all_first = len(first) == sum(not goal.last for goal in self.goals)
+        return len(met if all_first else first) / len(self.goals) if self.partial else 0.0
 
     def settings_of(self, output: Output) -> tuple[Settings, str]:
         """(settings, what is wrong with them, in a sentence, or "")."""
@@ -85,16 +130,28 @@ class Experiment:
         if surplus := sorted(given.keys() - names.keys()):
             return {}, f"There is no setting {surplus[0][1:-1]}; there are {', '.join(self.settings)}."
         settings = {name: given[path] for path, name in names.items()}
-        for name, value in settings.items():
-            if value not in self.settings[name]:
-                return {}, f"{name} is {value!r}; it must be {self.settings[name]}."
+        for path, name in names.items():
+            if settings[name] not in self.settings[name]:
+                return {}, f"{name} is {_named(output.parts[path])}; it must be {self.settings[name]}."
         return settings, ""
 
 
 def _plain(part: Output) -> Any:
-    """A number or a text as the Python value it was; anything else is no setting."""
+    """A number, a text or a picture of 8 bits as what it was; anything else is no setting."""
     if part.kind == "text":
         return part.about
-    if part.kind != "number" or part.values is None:
+    if part.values is None:
+        return None
+    if part.kind in ("array", "image") and part.dtype in ("uint8", "RGB"):
+        low, high = part.values.min(initial=0), part.values.max(initial=0)
+        return part.values.astype(np.uint8) if low >= 0 and high <= 255 else None
+    if part.kind != "number":
         return None
     return bool(part.values) if part.dtype == "bool" else part.values.item()
+
+
+def _named(part: Output) -> str:
+    """What came, for a sentence: a value, or an array's dtype and shape."""
+    if part.kind in ("number", "text"):
+        return repr(_plain(part))
+    return f"{part.kind} of {part.dtype} and shape {part.shape}"

@@ -277,7 +277,7 @@ def _zero(task: Task, kind: str, reason: str) -> Row:
 
 
 def _graded(task: Task, verdict: Verdict, line: str) -> Row:
-    row = _row(task, task.points if verdict.passed else 0, verdict.kind, verdict.sentence)
+    row = _row(task, verdict.points, verdict.kind, verdict.sentence)
     return row | {
         "hint": verdict.hint,
         "misconception": verdict.misconception,

@@ -140,7 +140,8 @@ def verdict_card(verdict: Verdict) -> Card:
         sentences = (verdict.sentence, *_compared(verdict))
         sentences += (f'`solution("{task.id}")` shows one way to write it.',)
     else:
-        title, tone = f"{task.title}: not yet", "bad"
+        earned = f" ({verdict.points} of {task.points} points)" if verdict.points else ""
+        title, tone = f"{task.title}: not yet{earned}", "bad"
         if verdict.kind == "unsolved":
             title, tone = (
                 f"{task.title}: your turn ({task.points} points, about {task.minutes} minutes)",
@@ -154,7 +155,7 @@ def verdict_card(verdict: Verdict) -> Card:
         sentences,
         verdict.details,
         picture=verdict.picture,
-        caption="expected (left) and yours (right)",
+        caption=verdict.caption,
     )
 
 

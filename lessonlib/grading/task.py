@@ -25,7 +25,7 @@ PUBLIC_SEED = 0  # practice; a grade is given on a seed that only the instructor
 class Misconception:
     """A wrong answer that people really give, as code, and the hint it earns.
 
-    applies: for experiments, whether settings show this mistake; `answer` is then one example of them.
+    applies: for experiments, whether a case's inputs and settings show this mistake; `answer` is then one example.
     """
 
     name: str
@@ -121,7 +121,7 @@ def cases(task: Task, seed: int = PUBLIC_SEED) -> list[Case]:
     """Compute the task's cases from a seed, reference included; one alone where nothing depends on it."""
     seeds = [_case_seed(task, seed, index) for index in range(task.cases)]
     if task.experiment is not None:
-        return [Case(task.inputs(seeds[0]), seed=seeds[0])]
+        return [Case(task.inputs(one), seed=one) for one in (seeds if task.inputs(seeds[0]) else seeds[:1])]
     if not task.inputs(seeds[0]):
         return [case(task, {})]
     return [case(task, task.inputs(one)) for one in seeds]

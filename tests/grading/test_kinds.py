@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from lessonlib.grading import practice, references, tasks
-from lessonlib.grading.answers import Prose
+from lessonlib.grading.answers import Output, Prose, read
 from lessonlib.grading.calling import call_all
 from lessonlib.grading.deciding import decide
-from lessonlib.grading.experiment import Choice, Experiment, Goal, Range
+from lessonlib.grading.experiment import Choice, Experiment, Goal, Pixels, Range
 from lessonlib.grading.task import Misconception, Task, cases
 
 
@@ -150,9 +150,9 @@ EXPERIMENT = task(
     lambda: {"steps": 4, "sampler": "lcm"},
     experiment=Experiment(
         settings={"steps": Range(1, 50, whole=True), "sampler": Choice(("lcm", "ddim"))},
-        measure=lambda settings, seed: {
-            "quality": 0.9 if settings["sampler"] == "lcm" else settings["steps"] / 50,
-            "evaluations": 2.0 * settings["steps"],
+        measure=lambda known, seeds: {
+            "quality": 0.9 if known[0]["sampler"] == "lcm" else known[0]["steps"] / 50,
+            "evaluations": 2.0 * known[0]["steps"],
         },
         goals=(Goal("quality", at_least=0.8), Goal("evaluations", at_most=10)),
     ),
@@ -194,6 +194,85 @@ def test_settings_are_checked_before_anything_runs(settings) -> None:
     verdict = verdict_of(EXPERIMENT, lambda: settings)
     assert verdict.kind == "settings"
     assert verdict.sentence.endswith(".")
+
+
+PICTURE = np.full((16, 24, 3), 200, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        (PICTURE, True),
+        (Image.fromarray(PICTURE), True),
+        (PICTURE[..., :1], False),
+        (PICTURE[..., 0], False),
+        (PICTURE / 255, False),
+        (PICTURE.astype(np.int64), False),
+        (PICTURE[:4], False),
+        (PICTURE.repeat(9, 0), False),
+        (Image.fromarray(PICTURE).convert("RGBA"), False),
+        (torch.from_numpy(PICTURE), False),
+        (3, False),
+    ],
+)
+def test_a_picture_may_be_a_setting(value, taken: bool) -> None:
+    experiment = Experiment({"map": Pixels(8, 128)}, lambda known, seeds: {}, ())
+    settings, complaint = experiment.settings_of(read({"map": value}))
+    assert bool(complaint) != taken
+    if taken:
+        assert np.array_equal(settings["map"], PICTURE)
+        assert settings["map"].dtype == np.uint8
+    else:
+        assert "it must be a uint8 array (height, width, 3) with sides of 8 to 128" in complaint
+
+
+def test_values_that_claim_to_be_eight_bits_are_looked_at() -> None:
+    experiment = Experiment({"map": Pixels(1, 128)}, lambda known, seeds: {}, ())
+    for values in (np.full((2, 2, 3), 256), np.full((2, 2, 3), -1), np.full((2, 2, 3), np.nan)):
+        forged = Output("array", shape=values.shape, dtype="uint8", values=values)
+        assert experiment.settings_of(Output("group", "dict", parts={"['map']": forged}))[1]
+
+
+GOALS = (Goal("a", at_least=0), Goal("b", at_least=0), Goal("price", at_most=4, last=True))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "price", "share"),
+    [(1, 1, 4, 1), (1, 1, 5, 2 / 3), (1, -1, 4, 1 / 3), (-1, -1, 1, 0), (-1, 1, 9, 1 / 3)],
+)
+def test_goals_earn_their_share_and_the_price_only_with_the_others(a, b, price, share) -> None:
+    measures = {"a": a, "b": b, "price": price}
+    assert Experiment({}, lambda known, seeds: {}, GOALS, partial=True).share(measures) == pytest.approx(
+        share
+    )
+    assert Experiment({}, lambda known, seeds: {}, GOALS).share(measures) == (share == 1)
+
+
+def test_an_experiment_is_tried_on_every_case_and_paid_in_part() -> None:
+    toy = task(
+        lambda x: {"y": x},
+        lambda seed: {"x": float(seed % 7)},
+        experiment=Experiment(
+            settings={"y": Range(-10, 10)},
+            measure=lambda known, seeds: {
+                "off": max(abs(one["x"] - one["y"]) for one in known),
+                "cases": float(len(set(seeds))),
+            },
+            goals=(Goal("off", at_most=0), Goal("cases", at_least=3)),
+            partial=True,
+            show=lambda known, seeds: (Image.new("RGB", (8, 8)), f"{len(known)} cases"),
+        ),
+        misconceptions=(Misconception("zero", "No.", lambda x: {"y": 0.0}, lambda known: known["y"] == 0),),
+        points=9,
+    )
+    right, wrong = verdict_of(toy, toy.reference), verdict_of(toy, lambda x: {"y": x + 1})
+    assert right.passed
+    assert (right.points, wrong.points) == (9, 4)
+    assert wrong.sentence == "Not reached: off."
+    assert wrong.caption == "3 cases"
+    assert "(4 of 9 points)" in str(practice.verdict_card(wrong))
+    assert verdict_of(toy, lambda x: {"y": 11.0}).kind == "settings"
+    assert verdict_of(toy, lambda x: {"y": 0.0}).misconception == "zero"
 
 
 def test_nan_reaches_no_goal() -> None:

@@ -26,7 +26,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def met(settings: dict, seed: int) -> bool:
     experiment = tasks.get("choose_settings").experiment
     assert experiment is not None
-    measures = experiment.measure(settings, seed)
+    measures = experiment.measure([settings], [seed])
     return all(goal.met(measures[goal.measure]) for goal in experiment.goals)
 
 

@@ -16,7 +16,8 @@ How to write a task (`cfg.py` is the pattern to follow):
 7. To explain: the reference returns a dict with a prediction, a number or a choice, that is checked, and
    `Prose("model answer")`, shown beside the student's words after passing; `rubric` is for the instructor.
 8. To experiment: `experiment=Experiment(settings, measure, goals)`; the student's function and the reference
-   return a dict of settings, misconceptions get `applies=`, and `measure` is quick and deterministic.
+   return a dict of settings (numbers, choices, pictures), misconceptions get `applies=`, and `measure` is quick and
+   deterministic.
 9. The solved notebook in `solutions/` holds TEXT word for word and the answer under `@exercise("<id>")`; then
    `lesson exercises build`, `lesson exercises check`, and tests/grading try the task on many seeds.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lessonlib.grading import measured
@@ -29,8 +30,9 @@ def inputs(seed: int) -> dict[str, Any]:
     return {}
 
 
-def measure(settings: Settings, seed: int) -> dict[str, float]:
+def measure(known: Sequence[Settings], seeds: Sequence[int]) -> dict[str, float]:
     """Look the settings up, on the scenes that the seed draws."""
+    (settings,), (seed,) = known, seeds
     scenes = measured.drawn(seed)
     best = max(measured.fidelity(*cell, scenes) for cell in measured.cells())
     cell = settings["sampler"], settings["steps"], settings["guidance_scale"]
