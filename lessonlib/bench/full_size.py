@@ -130,7 +130,8 @@ def networks(family: Family, device: str, dtype: torch.dtype) -> dict[str, Any]:
             parts["controlnet"] = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
             parts["image_encoder"] = CLIPVisionModelWithProjection(CLIPVisionConfig(**family.vision))
     for part in parts.values():
-        part.to(dtype).eval().requires_grad_(False)
+        # torch's own `to`: diffusers' warns of parts that stay in float32, of which these have none
+        torch.nn.Module.to(part, dtype).eval().requires_grad_(False)
     return parts
 
 

@@ -27,6 +27,53 @@ class Question(NamedTuple):
 
 
 QUESTIONS = {
+    "01_sdxl.vae": Question(
+        "A picture of 512×512 pixels goes through Stable Diffusion 1.5's VAE. Which shape have its latents?",
+        ("3 × 64 × 64", "4 × 64 × 64", "4 × 128 × 128", "8 × 64 × 64"),
+        answer=1,
+        why="Three of its blocks halve both sides: 2³ = 8. The 4 that is often called its factor counts the channels.",
+    ),
+    "01_sdxl.pooled": Question(
+        "The pooled vector says the whole prompt in one vector. What is it?",
+        (
+            "the mean of all 77 states of both encoders",
+            "one state of the first encoder",
+            "one state of the second encoder, projected",
+            "the last column of the states side by side",
+        ),
+        answer=2,
+        why="It is the second encoder's own summary, made as in CLIP's training; the first one's is never used.",
+    ),
+    "01_sdxl.handover": Question(
+        "`num_inference_steps=40` in **both** calls, `denoising_end=0.8` and `denoising_start=0.8`. "
+        "How many steps do the two calls take?",
+        ("40 and 40", "32 and 40", "40 and 8", "32 and 8"),
+        answer=3,
+        why="40 is the length of the whole schedule, of which each call walks only its own part.",
+    ),
+    "01_sdxl.defaults": Question(
+        "How much do these six numbers change the picture, compared with leaving all three arguments out?",
+        ("it becomes sharper", "the subject moves to the middle", "a little, everywhere", "not at all"),
+        answer=3,
+        why="What is left out is filled in with just these values, so the UNet gets the same six numbers.",
+    ),
+    "01_sdxl.small": Question(
+        "`height` and `width` stay as they are; `original_size` is a **quarter** of them. What comes?",
+        ("a smaller picture", "a blurred picture of the usual size", "a small subject", "an error"),
+        answer=1,
+        why="In training, such pictures had been enlarged four times, and that is what the model has learned to expect.",
+    ),
+    "01_sdxl.negative": Question(
+        "You pass `negative_original_size=(256, 256)` and nothing else that begins with `negative`. What happens?",
+        (
+            "guidance leads away from small originals",
+            "an error: its partner is missing",
+            "nothing at all",
+            "the picture becomes blurred",
+        ),
+        answer=2,
+        why="diffusers uses the negative sizes as a set, and quietly falls back to the positive ones if a part is missing.",
+    ),
     "02_controlnet.array": Question(
         "You pass what `cv2` gives you, an array of `(height, width, 3)`, as `image=`. What does the pipeline do?",
         (

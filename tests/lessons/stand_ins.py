@@ -37,14 +37,23 @@ def make_stand_ins(folder: Path) -> None:
 
 def stand_in(name: str, folder: Path) -> str:
     """The plain folder of the catalogue's model `name`."""
-    made = store.unfold(find(name).tiny, folder / "weights")
-    if name != "sd15":
+    row = find(name)
+    made = store.unfold(row.tiny, folder / "weights")
+    if row.variant is None:
         return str(made)
-    published = folder / "published"
+    published = folder / "published" / name
     if not published.exists():
         shutil.copytree(made, published)
-        _rename_sampler(published / "scheduler/scheduler_config.json")
+        _add_variant(published, row.variant)
+        if name == "sd15":
+            _rename_sampler(published / "scheduler/scheduler_config.json")
     return str(published)
+
+
+def _add_variant(published: Path, variant: str) -> None:
+    """The hub has every weight file twice."""
+    for file in list(published.glob("*/*.safetensors")):
+        shutil.copy(file, file.with_suffix(f".{variant}.safetensors"))
 
 
 def _rename_sampler(settings: Path) -> None:
