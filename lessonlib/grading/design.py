@@ -46,7 +46,7 @@ _KEPT = 512  # pictures, 48 KB each
 # a design, by the names that diffusers has for its parts
 SETTINGS: Mapping[str, Range | Choice | Pixels] = {
     "control": Pixels(128, 128),
-    "reference": Pixels(8, 512),
+    "reference": Pixels(8, 256),
     "controlnet": Choice(("controlnet-scribble", "controlnet-canny")),
     "weight_name": Choice(("ip-adapter_sd15.safetensors", "ip-adapter-full-face_sd15.safetensors")),
     "lora": Choice((True, False)),

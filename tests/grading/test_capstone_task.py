@@ -55,15 +55,6 @@ def test_right_designs_pass_and_mistakes_earn_their_hint_on_pairs_nobody_chose()
     assert hints == [mistake.hint for mistake in TASK.misconceptions]
 
 
-def test_what_is_right_but_for_the_price_earns_three_quarters() -> None:
-    def generous(sketch, photo, face):
-        return TASK.reference(sketch, photo, face) | {"guidance_scale": 1.0, "num_inference_steps": 6}
-
-    verdict = verdict_of(generous, 11)
-    assert verdict.sentence == "Not reached: evaluations."
-    assert verdict.points == 3 * TASK.points // 4
-
-
 def test_a_cheap_design_that_paints_nothing_sensible_earns_nothing_for_its_price() -> None:
     def cheap(sketch, photo, face):
         settings = {"num_inference_steps": 1, "ip_adapter_scale": 0.0, "controlnet_conditioning_scale": 0.0}

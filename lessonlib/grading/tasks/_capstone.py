@@ -44,7 +44,7 @@ worth a quarter of the points, and so is the price, which counts once the three 
 | returned, in a dict | |
 |---|---|
 | `control` | uint8 `(128, 128, 3)`: the control map |
-| `reference` | uint8 `(height, width, 3)`: what the adapter is shown |
+| `reference` | uint8 `(height, width, 3)`, sides of 8 to 256: what the adapter is shown |
 | `controlnet` | `"controlnet-scribble"` or `"controlnet-canny"` |
 | `weight_name` | `"ip-adapter_sd15.safetensors"` or `"ip-adapter-full-face_sd15.safetensors"` |
 | `lora` | whether LCM-LoRA is loaded, a bool |
