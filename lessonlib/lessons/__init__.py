@@ -5,6 +5,7 @@
 `work()`, `training()` and `ask()` are for the notebooks' readers; the rest is behind `lesson notebooks`.
 """
 
+import logging
 import os
 
 from lessonlib.lessons.amounts import Work as Work
@@ -14,5 +15,7 @@ from lessonlib.lessons.questions import ask as ask
 
 # transformers, when diffusers loads it, advises every reader to install torchvision, which nothing here needs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# diffusers warns whenever a LoRA leaves the text encoder as it is, which LCM-LoRA is meant to do.
+logging.getLogger("diffusers.loaders.lora_base").setLevel(logging.ERROR)
 
 __all__ = ["Work", "ask", "training", "work"]

@@ -136,6 +136,47 @@ QUESTIONS = {
         answer=2,
         why="The network takes what is white for lines: it sees a sheet that is drawn on everywhere but there.",
     ),
+    "04_fast_sampling.leading": Question(
+        "One step with the “leading” timesteps that Stable Diffusion was published with. At which $t$ is that step?",
+        ("999, pure noise", "500, the middle", "1, nearly the picture"),
+        answer=2,
+        why="“Leading” cuts the timesteps into equal stretches and takes the *first* of each. One stretch begins at 0.",
+    ),
+    "04_fast_sampling.constant": Question(
+        "You train a network **only** to give the same answer at all points of a path. What is the easiest way to do "
+        "that perfectly?",
+        (
+            "to learn where the path ends",
+            "to return its input",
+            "to answer always the same, whatever it sees",
+        ),
+        answer=2,
+        why="A constant is self-consistent. The boundary condition forbids it: at t = 0 the answer has to be the input.",
+    ),
+    "04_fast_sampling.noise": Question(
+        "Four steps of LCM-LoRA, twice from the **same** starting noise, with two random generators. The same picture?",
+        ("yes: the noise at the start decides", "no", "only with guidance"),
+        answer=1,
+        why="After every answer but the last, fresh noise is added, and that comes from the generator.",
+    ),
+    "04_fast_sampling.passes": Question(
+        "LCM-LoRA, 4 steps, `guidance_scale=1.5`: how many passes?",
+        ("4", "6", "8"),
+        answer=2,
+        why="Above 1 every step asks twice, with the prompt and without. How far above makes no difference to the price.",
+    ),
+    "04_fast_sampling.negative": Question(
+        "LCM-LoRA at `guidance_scale=1.0`, with a negative prompt. What does it change?",
+        ("nothing", "it acts weakly", "an error says that it needs guidance"),
+        answer=0,
+        why="At 1 there is no second pass, and the negative prompt has no other place where it is read.",
+    ),
+    "04_fast_sampling.untold": Question(
+        "One student, targets made with every w from 2 to 5, and nobody tells it which. What does it learn?",
+        ("to ignore guidance", "something in the middle of the range", "the strongest guidance"),
+        answer=1,
+        why="For one input it has one answer, and the distance to many targets is smallest in their middle.",
+    ),
     "05_editing_and_prompts.size": Question(
         "A wide picture goes in, and the call says nothing of `height` and `width`. What comes out?",
         (
