@@ -266,6 +266,31 @@ QUESTIONS = {
         answer=1,
         why="With model offload the highest hump is the UNet's with its weights. The VAE's lies below it already.",
     ),
+    "07_capstone.weights": Question(
+        "Which of the three changes numbers in the UNet's **own** matrices?",
+        ("ControlNet", "IP-Adapter", "LCM-LoRA", "none of them"),
+        answer=2,
+        why="A LoRA is a difference of the weights that are there. The other two bring networks and matrices of their own.",
+    ),
+    "07_capstone.forgotten": Question(
+        "The adapter's scale is 0, and the call has no `ip_adapter_image`. What happens?",
+        ("it draws from the prompt alone", "it takes the last reference again", "an error"),
+        answer=2,
+        why="With an adapter in it the UNet asks for image embeddings; the scale comes after they were read.",
+    ),
+    "07_capstone.price": Question(
+        "Ten steps at guidance 4, or four at guidance 1. How many times the UNet evaluations does the first cost?",
+        ("2.5 times", "4 times", "5 times", "10 times"),
+        answer=2,
+        why="Ten guided steps are 20 evaluations, and four unguided ones are 4.",
+    ),
+    "07_capstone.chance": Question(
+        "Without the face adapter nobody says who it is. Which share of hair, skin and glasses is the photo's **all the "
+        "same**?",
+        ("none", "about one in ten", "about a third", "more than half"),
+        answer=2,
+        why="Eight sorts of hair, three colours of skin, glasses or none: guessing gets about (1/8 + 1/3 + 1/2) / 3.",
+    ),
 }
 
 
