@@ -136,6 +136,47 @@ QUESTIONS = {
         answer=2,
         why="The network takes what is white for lines: it sees a sheet that is drawn on everywhere but there.",
     ),
+    "03_ip_adapter.crop": Question(
+        "The reference is twice as wide as high, and the dog stands at its left edge. What does the adapter know of it?",
+        (
+            "as much as of everything else",
+            "it sees it squashed",
+            "nothing",
+            "the pipeline stops with an error",
+        ),
+        answer=2,
+        why="CLIP's preprocessing scales the shorter side and cuts the middle out of the longer one.",
+    ),
+    "03_ip_adapter.text": Question(
+        "The scale λ is 1. What has become of the **text's own** attention, $Z$?",
+        ("it is switched off", "it counts half", "nothing: it is what it was without an adapter"),
+        answer=2,
+        why="λ stands before the picture's term alone. No factor takes anything away from the words.",
+    ),
+    "03_ip_adapter.batch": Question(
+        "Two prompts in one call, and `ip_adapter_image=[[a, b]]`. Which reference does the **first** prompt see?",
+        ("a", "b", "both", "the call fails"),
+        answer=2,
+        why="The inner list holds the references of one adapter, and every prompt of the call is given all of them.",
+    ),
+    "03_ip_adapter.recipe": Question(
+        'You use `{"up": {"block_0": [0.0, 1.0, 0.0]}}`, made for SDXL, with SD 1.5, whose first block on the way up has '
+        "no attention. What happens?",
+        (
+            "an error names the block",
+            "a warning, and scale 1 everywhere",
+            "the nearest block is taken",
+            "the adapter is off, and nothing says so",
+        ),
+        answer=3,
+        why="Blocks that are not named get 0, and a name that fits no block is passed over.",
+    ),
+    "03_ip_adapter.second": Question(
+        "The pipeline has the base adapter. You call `load_ip_adapter` again, for plus. Which does it have now?",
+        ("base", "plus", "both, each with its own scale"),
+        answer=1,
+        why="Loading builds the second attention of every layer anew. Several adapters go into one call, as lists.",
+    ),
     "04_fast_sampling.leading": Question(
         "One step with the “leading” timesteps that Stable Diffusion was published with. At which $t$ is that step?",
         ("999, pure noise", "500, the middle", "1, nearly the picture"),
