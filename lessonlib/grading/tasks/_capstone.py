@@ -106,7 +106,8 @@ def _references(known: Sequence[Settings]) -> list[Settings]:
 def _with_pillow(sketch: np.ndarray, photo: np.ndarray, face: Sequence[int]) -> Settings:
     from PIL import Image, ImageOps
 
-    cropped = Image.fromarray(photo).crop(tuple(face))
+    left, top, right, bottom = face
+    cropped = Image.fromarray(photo).crop((left, top, right, bottom))
     return _SETTINGS | {"control": ImageOps.invert(Image.fromarray(sketch)), "reference": cropped}
 
 
