@@ -35,9 +35,7 @@ from lessonlib.zoo.latents import cached, person_scene, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 # Muon: in 80 steps the loss fell 1 % below AdamW's on the same draws
-PLAN = Plan(
-    steps=1500, batch=32, learning_rate=6e-4, seed=51, warmup=50, weight_decay=0.0, optimizer="muon"
-)
+PLAN = Plan(steps=1500, batch=32, learning_rate=6e-4, seed=51, warmup=50, weight_decay=0.0, optimizer="muon")
 SCENES = 8000
 FIRST = "canny"  # the one that the others start from
 EMPTY = 0.2  # share of captions replaced by "": the map must then say what there is
@@ -167,7 +165,10 @@ def starting(base: Base, condition: str, start: Literal["scratch", "shipped"]) -
 
 
 def ship(runs: Path, *, condition: str) -> None:
-    """Store the trained ControlNet in the package."""
+    """Store the trained ControlNet in the package, near to what it started from."""
     name = CONTROLNETS[condition]
-    store.fold(runs / name / "model", name, base="sd15-unet")
+    first = CONTROLNETS[FIRST]
+    store.fold(
+        runs / name / "model", name, base=first if first in {*store.members()} - {name} else "sd15-unet"
+    )
     store.add_member(name, None, {"": name})

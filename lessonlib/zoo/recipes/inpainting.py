@@ -29,7 +29,7 @@ from lessonlib.zoo.latents import encode, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 NAME = "sd15-inpainting"
-PLAN = Plan(steps=2500, batch=16, learning_rate=3e-4, seed=71, warmup=100)
+PLAN = Plan(steps=2500, batch=16, learning_rate=5e-4, seed=71, warmup=100, optimizer="muon")
 EMPTY = 0.1  # share of captions replaced by ""
 # (height, width) in pixels -> (scenes, share of the batches)
 SHAPES: Mapping[tuple[int, int], tuple[int, float]] = {(128, 128): (8000, 0.8), (128, 192): (2000, 0.2)}

@@ -47,7 +47,7 @@ FILES: dict[Kind, str] = {
     "ip-adapter-plus": "ip-adapter-plus_sd15.safetensors",
     "ip-adapter-face": "ip-adapter-full-face_sd15.safetensors",
 }
-PLAN = Plan(steps=2000, batch=16, learning_rate=6e-4, seed=91, warmup=100)
+PLAN = Plan(steps=2000, batch=16, learning_rate=6e-4, seed=91, warmup=100, optimizer="muon")
 SCENES = 6000
 TOKENS, PLUS_TOKENS = 4, 16
 BOTH = 0.2  # share of the batches that are shown both references at once
