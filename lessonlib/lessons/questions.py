@@ -271,12 +271,6 @@ QUESTIONS = {
         answer=2,
         why="The text encoder reads “oil painting”, and hardly what “no” does to it. You have named a style.",
     ),
-    "05_editing_and_prompts.none": Question(
-        "What does SDXL take for `negative_prompt=None`?",
-        ("the empty prompt, encoded", "zeros", "noise"),
-        answer=1,
-        why="Its pipeline is built with `force_zeros_for_empty_prompt=True`: no wish is no vector at all.",
-    ),
     "06_optimisation.network": Question(
         "Which of the three networks holds the most **activations** at once?",
         ("the text encoder", "the UNet", "the VAE's decoder"),

@@ -90,7 +90,10 @@ def test_controlnet(name):
 @pytest.mark.parametrize("name", rows("ip-adapter"))
 def test_ip_adapter(name):
     row = CATALOGUE[name]
-    file = load_file(folder(name) / row.subfolder / row.weight_name)
+    path = folder(name) / row.subfolder / row.weight_name
+    if not path.exists():  # the three share a repository
+        pytest.skip(f"the tiny {name} is not trained yet")
+    file = load_file(path)
     reference, unet = reference_unet("sd15", torch.float32), scratch_unet("sd15", torch.float32)
     parts = {
         part: {
