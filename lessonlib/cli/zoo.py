@@ -67,35 +67,55 @@ def ship(
 def report(
     n: Annotated[int, typer.Option(min=4, help="Prompts of each split.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the prompts and of the noise.")] = 7,
-    docs: Annotated[Path, typer.Option(help="Where zoo.json, zoo.md and images/ are written.")] = Path(
-        "docs"
-    ),
-    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON and write nothing.")] = False,
+    docs: Annotated[
+        Path, typer.Option(help="Where zoo.json, zoo.md, zoo/ and images/ are written.")
+    ] = Path("docs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the report's rows as JSON, after measuring what is to be measured.")
+    ] = False,
     family: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"With --json: this family alone ({', '.join(FAMILIES)}); may be given several times."
-        ),
+        typer.Option(help=f"This family alone ({', '.join(FAMILIES)}); may be given several times."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again what was measured on these very weights.")
+    ] = False,
 ) -> None:
-    """Measure the shipped members and write the report."""
-    if family and not json:
-        raise LessonError("A report of some families alone is not written: add --json to --family.")
+    """Measure the shipped members and write the report.
+
+    A family that was measured with as many prompts on the weights that ship now is not measured again. Each family is
+    written as soon as it is measured: after Ctrl-C the same command goes on.
+    """
     import json as json_format
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from lessonlib.zoo.report import as_json, measure, picture_count, write
+    from lessonlib.zoo.measures import shipped_families
+    from lessonlib.zoo.report import as_json, keep, measure, picture_count, record, write
 
+    def known(name: str) -> bool:
+        kept = record(docs, name)
+        return kept is not None and kept.holds(name, n, seed)
+
+    asked = family or shipped_families()
+    if missing := [name for name in asked if name not in shipped_families()]:
+        raise LessonError(
+            f"Nothing to measure of '{missing[0]}': the shipped families are {', '.join(shipped_families())}."
+        )
+    todo = [name for name in asked if again or not known(name)]
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pictures", total=picture_count(n, family))
-        rows, sheets = measure(n, seed, lambda count: progress.advance(task, count), family)
+        task = progress.add_task("pictures", total=picture_count(n, todo))
+        for name in todo:
+            progress.update(task, description=name)
+            rows, sheets = measure(name, n, seed, lambda count: progress.advance(task, count))
+            keep(docs, name, n, seed, rows, sheets)
+    rows = write(docs)
     if json:
         typer.echo(json_format.dumps([as_json(row) for row in rows]))
         return
-    for path in write(rows, sheets, docs):
-        typer.echo(f"wrote {path}")
+    typer.echo(f"measured: {', '.join(todo) or 'nothing, for all of it was measured on these weights'}")
+    typer.echo(f"wrote {docs / 'zoo.json'}, {docs / 'zoo.md'}")
     missed = [f"{row.member} {row.metric} ({row.split})" for row in rows if row.reached is False]
     typer.echo(f"bars missed: {', '.join(missed)}" if missed else "every bar reached")
 

@@ -61,8 +61,7 @@ def unfold(member: str, weights_root: str | os.PathLike[str] | None = None) -> P
     entry = members(root).get(member)
     if entry is None:
         raise LessonError(f"The zoo in {root} has no member '{member}': it ships {_listing(members(root))}.")
-    manifest = _read(root / "manifest.json")
-    used = {part: manifest.get(part, {}) for part in _with_bases(root, parts_of(entry))}
+    used = _stored(root, entry)
     target = cache_root() / "zoo" / f"{member}-{_digest({'member': entry, 'parts': used})}"
     if _whole(target):
         return target
@@ -93,6 +92,13 @@ def export(
     with _replaced_folder(target) as temporary:
         shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(STAMP), dirs_exist_ok=True)
     return target
+
+
+def digest(member: str) -> str:
+    """What names the shipped member's present weights; it changes with any of them."""
+    root = _root(None)
+    entry = members(root)[member]
+    return _digest({"member": entry, "parts": _stored(root, entry)})
 
 
 def members(weights_root: str | os.PathLike[str] | None = None) -> dict[str, Member]:
@@ -254,6 +260,12 @@ def _differences(root: Path, base: str) -> dict[str, compact.Plain]:
                 raise LessonError(f"{problem}: restore both with `git checkout`.")
             found[part] = _plain(root, part)
     return found
+
+
+def _stored(root: Path, entry: Member) -> dict[str, Files]:
+    """What the manifest says of the member's parts and of those they are differences from."""
+    manifest = _read(root / "manifest.json")
+    return {part: manifest.get(part, {}) for part in _with_bases(root, parts_of(entry))}
 
 
 def _with_bases(root: Path, parts: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """What the shipped zoo can do, measured after storage, beside what it should do.
 
-`measures/` says how each family is measured; this file puts the families together and writes them down. The judge that
-measures shares no weights, no seed and no data stream with the models.
+`measures/` says how each family is measured; this file keeps a record of each family, with the weights that it was measured
+on, and makes the page of them. The judge that measures shares no weights, no seed and no data stream with the models.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +20,73 @@ from lessonlib.files import replacing, write_text
 from lessonlib.judge import load_judge
 from lessonlib.models import store
 from lessonlib.zoo import cards
-from lessonlib.zoo.measures import family, shipped_families
+from lessonlib.zoo.measures import FAMILIES, family, weights
 from lessonlib.zoo.measures.generated import GUIDANCE, STEPS
 from lessonlib.zoo.measures.rows import Row, Sheet, number
 
 
-def picture_count(n: int, families: Sequence[str] | None = None) -> int:
-    """How many pictures `measure` generates."""
-    return sum(family(name).pictures(n) for name in families or shipped_families())
+def picture_count(n: int, families: Sequence[str]) -> int:
+    """How many pictures `measure` generates for these families."""
+    return sum(family(name).pictures(n) for name in families)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured of one family, as `zoo/<family>.json` keeps it."""
+
+    n: int
+    seed: int
+    weights: dict[str, str]  # what it rests on: member -> what names its weights
+    rows: list[Row]
+    sheets: list[tuple[str, str]]  # (name, caption) of the pictures
+
+    def holds(self, name: str, n: int, seed: int) -> bool:
+        """Whether measuring the family again, with `n` prompts or fewer, would say the same."""
+        return self.n >= n and self.seed == seed and self.weights == weights(name)
 
 
 def measure(
-    n: int = 300,
-    seed: int = 7,
-    tick: Callable[[int], None] = lambda _: None,
-    families: Sequence[str] | None = None,
+    name: str, n: int = 300, seed: int = 7, tick: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Row], list[Sheet]]:
-    """All rows and picture sheets of what is shipped. `tick` is told of every generated picture (`picture_count` in all).
+    """A family's rows and picture sheets. `tick` is told of every generated picture (`picture_count` in all)."""
+    return family(name).measure(n, seed, load_judge(), tick)
 
-    Args:
-        families: these alone, instead of every one of which something is shipped.
-    """
-    judge = load_judge()
-    measured = [family(name).measure(n, seed, judge, tick) for name in families or shipped_families()]
-    return [row for rows, _ in measured for row in rows], [
-        sheet for _, sheets in measured for sheet in sheets
+
+def record(docs: Path, name: str) -> Record | None:
+    """What the report in `docs` holds of a family; None where it holds nothing."""
+    path = docs / "zoo" / f"{name}.json"
+    if not path.is_file():
+        return None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        Row(**{key: math.nan if value is None and key != "bar" else value for key, value in one.items()})
+        for one in kept["rows"]
     ]
+    return Record(kept["n"], kept["seed"], kept["weights"], rows, [tuple(one) for one in kept["sheets"]])
 
 
-def write(rows: Sequence[Row], sheets: Sequence[Sheet], docs: Path) -> list[Path]:
-    """`zoo.json`, `zoo.md` and the pictures, whole or not at all."""
-    written = [docs / "zoo.json", docs / "zoo.md"]
+def keep(docs: Path, name: str, n: int, seed: int, rows: Sequence[Row], sheets: Sequence[Sheet]) -> None:
+    """Write a family's record, its pictures first."""
     for sheet in sheets:
-        path = docs / "images" / f"zoo-{sheet.name}.png"
-        with replacing(path) as temporary:
-            _sheet_image(sheet).save(temporary, optimize=True)
-        written.append(path)
+        with replacing(docs / "images" / _picture(sheet.name)) as temporary:
+            _sheet_image(sheet).save(temporary, quality=90, method=6)
+    kept = {
+        "n": n,
+        "seed": seed,
+        "weights": weights(name),
+        "rows": [as_json(row) for row in rows],
+        "sheets": [(sheet.name, sheet.caption) for sheet in sheets],
+    }
+    write_text(docs / "zoo" / f"{name}.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def write(docs: Path) -> list[Row]:
+    """`zoo.json` and `zoo.md` of all the records in `docs`; their rows."""
+    records = {name: kept for name in FAMILIES if (kept := record(docs, name))}
+    rows = [row for kept in records.values() for row in kept.rows]
     write_text(docs / "zoo.json", json.dumps([as_json(row) for row in rows], indent=1) + "\n")
-    write_text(docs / "zoo.md", _markdown(rows, sheets))
-    return written
+    write_text(docs / "zoo.md", _markdown(records))
+    return rows
 
 
 def as_json(row: Row) -> dict[str, Any]:
@@ -68,6 +96,10 @@ def as_json(row: Row) -> dict[str, Any]:
         key: (round(value, 5) if math.isfinite(value) else None) if isinstance(value, float) else value
         for key, value in values.items()
     }
+
+
+def _picture(sheet: str) -> str:
+    return f"zoo-{sheet}.webp"
 
 
 def _sheet_image(sheet: Sheet) -> Image.Image:
@@ -84,7 +116,10 @@ def _sheet_image(sheet: Sheet) -> Image.Image:
     return Image.fromarray(page)
 
 
-def _markdown(rows: Sequence[Row], sheets: Sequence[Sheet]) -> str:
+def _markdown(records: dict[str, Record]) -> str:
+    rows = [row for kept in records.values() for row in kept.rows]
+    sheets = [sheet for kept in records.values() for sheet in kept.sheets]
+    stale = [name for name, kept in records.items() if kept.weights != weights(name)]
     lines = [
         "# The tiny zoo, measured",
         "",
@@ -94,6 +129,7 @@ def _markdown(rows: Sequence[Row], sheets: Sequence[Sheet]) -> str:
         "",
         f"sd15: {STEPS} DDIM steps, guidance {GUIDANCE:g}.",
         "",
+        *([f"Measured before the weights changed, to be measured again: {', '.join(stale)}.", ""] if stale else []),
         "| member | metric | split | measured | interval | bar | n |",
         "|---|---|---|---|---|---|---|",
         *(_table_row(row) for row in rows),
@@ -108,8 +144,8 @@ def _markdown(rows: Sequence[Row], sheets: Sequence[Sheet]) -> str:
         lines.append(f"| {part} | {store.parameters(part):,} | {stored:,} |")
     lines += ["", "## Cards", "", *_cards()]
     lines += ["", "## Pictures", "", "The first seeds, not chosen ones.", ""]
-    for sheet in sheets:
-        lines += [f"![{sheet.name}](images/zoo-{sheet.name}.png)", "", sheet.caption, ""]
+    for name, caption in sheets:
+        lines += [f"![{name}](images/{_picture(name)})", "", caption, ""]
     return "\n".join(lines)
 
 

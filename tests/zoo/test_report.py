@@ -1,6 +1,9 @@
-"""The report says what was measured and what could not be; a part is measured alone, never written as the whole."""
+"""The report says what was measured and what could not be, of the weights that ship."""
 
 import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lessonlib.cli import app
+from lessonlib.models import store
 from lessonlib.zoo import report
-from lessonlib.zoo.measures import FAMILIES, family
+from lessonlib.zoo.measures import FAMILIES, family, shipped_families, weights
 from lessonlib.zoo.measures.rows import Row, Sheet, number
 
 ROWS = [
@@ -21,9 +25,30 @@ ROWS = [
 SHEET = Sheet("model", "Two pictures.", [("", [np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8)])])
 
 
-def test_rows_sheets_and_cards_are_written(tmp_path):
-    paths = report.write(ROWS, [SHEET], tmp_path)
-    assert all(path.is_file() for path in paths)
+def run(*arguments):
+    return CliRunner().invoke(app, ["zoo", "report", *map(str, arguments)])
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Families that are measured at once; how often each was."""
+    counts = Counter()
+
+    def stand_in(name):
+        def measure(n, seed, judge, tick):
+            counts[name] += 1
+            return [replace(row, member=name, n=n) for row in ROWS], [replace(SHEET, name=name)]
+
+        return measure
+
+    for name in FAMILIES:
+        monkeypatch.setattr(family(name), "measure", stand_in(name))
+    return counts
+
+
+def test_rows_pictures_and_cards_are_written(tmp_path):
+    report.keep(tmp_path, "vae", 300, 7, ROWS, [SHEET])
+    assert len(report.write(tmp_path)) == len(ROWS)
     stored = json.loads((tmp_path / "zoo.json").read_text(), parse_constant=pytest.fail)
     assert [row["value"] for row in stored] == [0.9, 0.9, 0.01235, None]
     page = (tmp_path / "zoo.md").read_text()
@@ -31,10 +56,11 @@ def test_rows_sheets_and_cards_are_written(tmp_path):
     assert "| 92.0 % **missed** | 300 |" in page
     assert "| model | kid | seen | 0.0123 |" in page
     assert "| model | correlation | crop and shift | unknown |" in page
-    assert "![model](images/zoo-model.png)" in page
+    assert "![model](images/zoo-model.webp)" in page
     assert "### sd15" in page
     assert "`lesson zoo train sd15`" in page
-    assert Image.open(tmp_path / "images/zoo-model.png").size == (8 + 3 + 8, 8)
+    assert "measured again" not in page
+    assert Image.open(tmp_path / "images/zoo-model.webp").size == (8 + 3 + 8, 8)
 
 
 def test_what_follows_the_comma_keeps_the_unit():
@@ -51,23 +77,55 @@ def test_every_family_says_what_it_measures():
         assert module.pictures(4) >= 0
 
 
-def test_a_part_of_the_report_is_never_written_as_the_whole(tmp_path):
-    result = CliRunner().invoke(app, ["zoo", "report", "--family", "vae", "--docs", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "add --json" in result.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_one_family_is_measured_alone(monkeypatch):
-    from lessonlib.zoo.measures import vae
-
-    monkeypatch.setattr(vae, "measure", lambda n, seed, judge, tick: (ROWS, []))
-    result = CliRunner().invoke(app, ["zoo", "report", "--family", "vae", "--json", "--n", "4"])
+def test_the_page_holds_every_family_that_was_measured(measured, tmp_path):
+    assert run("--family", "vae", "--n", 4, "--docs", tmp_path).exit_code == 0
+    result = run("--family", "judge", "--n", 4, "--docs", tmp_path, "--json")
     assert result.exit_code == 0, result.output
-    assert [row["metric"] for row in json.loads(result.stdout)] == [row.metric for row in ROWS]
+    assert [row["member"] for row in json.loads(result.stdout)] == ["judge"] * 4 + ["vae"] * 4
+
+
+def test_a_family_is_measured_again_when_its_weights_or_the_wish_change(measured, tmp_path, monkeypatch):
+    for n in (8, 8, 4):
+        assert run("--family", "sd15", "--n", n, "--docs", tmp_path).exit_code == 0
+    assert measured["sd15"] == 1
+    run("--family", "sd15", "--n", 9, "--docs", tmp_path)
+    run("--family", "sd15", "--n", 9, "--seed", 8, "--docs", tmp_path)
+    assert measured["sd15"] == 3
+    monkeypatch.setattr(store, "digest", lambda member: "other weights")
+    report.write(tmp_path)
+    assert "to be measured again: sd15" in (tmp_path / "zoo.md").read_text()
+    run("--family", "sd15", "--n", 9, "--seed", 8, "--docs", tmp_path)
+    assert measured["sd15"] == 4
+    assert "measured again" not in (tmp_path / "zoo.md").read_text()
+    run("--family", "sd15", "--n", 9, "--seed", 8, "--docs", tmp_path, "--again")
+    assert measured["sd15"] == 5
+
+
+def test_what_was_measured_before_an_interruption_is_kept(measured, tmp_path, monkeypatch):
+    def interrupted(n, seed, judge, tick):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(family("sd15"), "measure", interrupted)
+        assert run("--n", 4, "--docs", tmp_path).exit_code != 0
+    assert run("--n", 4, "--docs", tmp_path).exit_code == 0
+    assert measured["judge"] == measured["vae"] == measured["sd15"] == 1
 
 
 def test_an_unknown_family_is_named():
-    result = CliRunner().invoke(app, ["zoo", "report", "--family", "sd16", "--json"])
+    result = run("--family", "sd16", "--json")
     assert result.exit_code == 1
     assert "'sd16'" in result.stderr
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_report_is_of_the_weights_that_ship():
+    """Every shipped family was measured, on what ships now, and the page was made of these records."""
+    records = {name: report.record(DOCS, name) for name in shipped_families()}
+    assert [name for name, kept in records.items() if kept is None or kept.weights != weights(name)] == []
+    rows = [report.as_json(row) for kept in records.values() for row in kept.rows]
+    assert json.loads((DOCS / "zoo.json").read_text()) == rows
+    for kept in records.values():
+        assert all((DOCS / f"images/zoo-{name}.webp").is_file() for name, _ in kept.sheets)

@@ -3,6 +3,7 @@
 A family's file has
 
     MEMBERS                       the shipped members it measures; it is measured as soon as one of them is shipped
+    READS                         the members that it reads beside them, if any
     pictures(n)                   how many pictures its measurement generates, for a progress bar
     measure(n, seed, judge, tick) (rows, sheets) of those of its members that are shipped; `tick(k)` after k pictures
 
@@ -12,6 +13,8 @@ A family's file has
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from typing import Any
 
 from lessonlib.errors import LessonError
@@ -48,3 +51,14 @@ def shipped_families() -> list[str]:
 
     shipped = store.members()
     return [name for name in FAMILIES if name == "judge" or any(m in shipped for m in family(name).MEMBERS)]
+
+
+def weights(name: str) -> dict[str, str]:
+    """The shipped weights that the family's figures rest on: member -> what names its present weights."""
+    from lessonlib import judge
+    from lessonlib.models import store
+
+    shipped, module = store.members(), family(name)
+    members = (*module.MEMBERS, *getattr(module, "READS", ()))
+    card = json.loads((Path(judge.__file__).parent / "weights.json").read_text(encoding="utf-8"))
+    return {"judge": card["sha256"][:12]} | {m: store.digest(m) for m in members if m in shipped}

@@ -31,6 +31,7 @@ from lessonlib.zoo.measures.vae import reconstructions
 from lessonlib.zoo.recipes.controlnet import as_input
 
 MEMBERS = tuple(CONTROLNETS.values())
+READS = ("sd15",)
 MULTI = ("canny", "depth")  # the pair that is measured together
 SHOWN = 8
 

@@ -27,6 +27,7 @@ from lessonlib.zoo.measures.generated import GUIDANCE, STEPS, Tick, plain_captio
 from lessonlib.zoo.measures.rows import Row, Sheet, row
 
 MEMBERS = ("lcm", "lcm-lora-sd15", "lcm-lora-sdxl", "sdxl-turbo")
+READS = ("sd15", "sdxl-base")
 TEACHERS = {"lcm": "sd15", "lcm-lora-sd15": "sd15", "lcm-lora-sdxl": "sdxl-base", "sdxl-turbo": "sdxl-base"}
 SPLITS = ("seen", "held-out")
 QUESTIONS = ("object", "background", "style")

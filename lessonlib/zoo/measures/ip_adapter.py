@@ -33,6 +33,7 @@ from lessonlib.zoo.recipes.image_encoder import as_pixels, head
 from lessonlib.zoo.recipes.ip_adapter import FILES, Kind, encoded, nothing_seen
 
 MEMBERS = ("ip-adapter",)
+READS = ("sd15",)
 SCALE = 0.6  # where text and reference share the picture
 IDENTITY = ("hair", "skin", "glasses")
 SHOWN = 8

@@ -22,6 +22,7 @@ from lessonlib.zoo.measures.rows import Row, Sheet, row
 from lessonlib.zoo.measures.vae import psnr, to_images, to_tensor
 
 MEMBERS = ("taesd",)
+READS = ("vae",)
 SPLITS = ("seen", "held-out", "pair", "person")
 READ = ("object", "both objects", "background", "style", "person", "identity")
 SPEEDUP, KEPT = 5.0, 0.95  # the bars

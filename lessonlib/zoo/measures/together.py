@@ -37,6 +37,7 @@ from lessonlib.zoo.recipes.ip_adapter import nothing_seen, partial
 
 CONDITION, ADAPTER, LORA = "canny", "ip-adapter-face", "lcm-lora-sd15"
 MEMBERS = (LORA,)
+READS = ("sd15", "controlnet-canny", "ip-adapter")
 FEW, LITTLE = 4, 1.5  # steps and guidance, as the lesson has them
 WITHIN = 0.85  # each figure must be at least this share of what it is alone
 NAME = "canny + face + lcm-lora"
