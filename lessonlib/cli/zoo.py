@@ -67,11 +67,14 @@ def ship(
 def report(
     n: Annotated[int, typer.Option(min=4, help="Prompts of each split.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the prompts and of the noise.")] = 7,
-    docs: Annotated[
-        Path, typer.Option(help="Where zoo.json, zoo.md, zoo/ and images/ are written.")
-    ] = Path("docs"),
+    docs: Annotated[Path, typer.Option(help="Where zoo.json, zoo.md, zoo/ and images/ are written.")] = Path(
+        "docs"
+    ),
     json: Annotated[
-        bool, typer.Option("--json", help="Print the report's rows as JSON, after measuring what is to be measured.")
+        bool,
+        typer.Option(
+            "--json", help="Print the report's rows as JSON, after measuring what is to be measured."
+        ),
     ] = False,
     family: Annotated[
         list[str] | None,

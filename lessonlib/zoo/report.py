@@ -129,7 +129,11 @@ def _markdown(records: dict[str, Record]) -> str:
         "",
         f"sd15: {STEPS} DDIM steps, guidance {GUIDANCE:g}.",
         "",
-        *([f"Measured before the weights changed, to be measured again: {', '.join(stale)}.", ""] if stale else []),
+        *(
+            [f"Measured before the weights changed, to be measured again: {', '.join(stale)}.", ""]
+            if stale
+            else []
+        ),
         "| member | metric | split | measured | interval | bar | n |",
         "|---|---|---|---|---|---|---|",
         *(_table_row(row) for row in rows),

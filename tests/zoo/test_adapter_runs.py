@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
 from lessonlib.models import store
-from lessonlib.zoo.recipes import RECIPES, controlnet, inpainting, ip_adapter
+from lessonlib.zoo.recipes import RECIPES, controlnet, image_encoder, inpainting, ip_adapter
 from lessonlib.zoo.training import Plan
 
 PLAN = Plan(steps=1, batch=2, learning_rate=1e-3, seed=0, warmup=0, ema=False)
@@ -19,6 +19,7 @@ PLAN = Plan(steps=1, batch=2, learning_rate=1e-3, seed=0, warmup=0, ema=False)
 def few(untrained_store, monkeypatch):
     """Four scenes are enough to see that everything fits together."""
     monkeypatch.setattr(controlnet, "SCENES", 4)
+    monkeypatch.setattr(image_encoder, "SCENES", 4)
     monkeypatch.setattr(ip_adapter, "SCENES", 4)
     monkeypatch.setattr(inpainting, "SHAPES", {(128, 128): (4, 0.8), (128, 192): (4, 0.2)})
 

@@ -96,7 +96,7 @@ def test_it_learns_a_batch_and_ships(base, tower, tmp_path, monkeypatch):
     monkeypatch.setenv("LESSON_CACHE", str(tmp_path / "cache"))
     network = image_encoder.network(tower, base.text.config.hidden_size)
     plan = Plan(steps=1, batch=6, learning_rate=2e-3, seed=0)
-    loss = image_encoder.loss_with(plan, base.text, base.tokenizer)
+    loss = image_encoder.loss_with(plan, base.text, base.tokenizer, image_encoder.examples(tmp_path, 6))
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
     losses = []
     for _ in range(12):

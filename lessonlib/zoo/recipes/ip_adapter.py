@@ -1,7 +1,8 @@
 """IP-Adapter, plus and face: a picture as a prompt, read by attention of its own beside the text's.
 
 Ye et al. (2023): every cross-attention gets a second key and value for the picture's tokens; only those and the projection
-are trained. The base adapter makes 4 tokens of the picture's embedding, plus and face 16 of its patches (a resampler).
+are trained. The base adapter makes 4 tokens of the picture's embedding, plus and face 16 of its patches (a resampler). They
+begin as the words for what is seen (`lessonlib.zoo.words`).
 
 What the reference shows is what is learned. Half of the references are the picture itself, half the same things before
 another background (for face: the head alone, half of the time in another picture of the same person), with a text that
@@ -40,6 +41,7 @@ from lessonlib.zoo.caches import remembered
 from lessonlib.zoo.latents import cached, person_scene, scene
 from lessonlib.zoo.recipes.image_encoder import as_pixels, head
 from lessonlib.zoo.training import Network, Plan, Step, train
+from lessonlib.zoo.words import teach, wanted_states
 
 Kind = Literal["ip-adapter", "ip-adapter-plus", "ip-adapter-face"]
 FILES: dict[Kind, str] = {
@@ -178,13 +180,17 @@ def again(scene: Scene, rng: np.random.Generator) -> Scene:
     return replace(moved, style=str(rng.choice(list(STYLES))))
 
 
-def references(kind: Kind, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two pictures that may stand for scene number `index`: from itself and from elsewhere, uint8 [128, 128, 3]."""
+def referred(kind: Kind, index: int) -> tuple[Scene, Scene]:
+    """The two scenes whose pictures may stand for scene number `index`: itself, and the same elsewhere."""
     own = stream(kind)(index)
     rng = np.random.default_rng([PLAN.seed, index])
-    if kind != "ip-adapter-face":
-        return render(own).image, render(elsewhere(own, rng)).image
-    return head(render(own)), head(render(again(own, rng)))
+    return own, again(own, rng) if kind == "ip-adapter-face" else elsewhere(own, rng)
+
+
+def references(kind: Kind, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of `referred`, for faces their heads alone: uint8 [128, 128, 3] each."""
+    own, other = (render(scene) for scene in referred(kind, index))
+    return (head(own), head(other)) if kind == "ip-adapter-face" else (own.image, other.image)
 
 
 @torch.no_grad()
@@ -231,6 +237,15 @@ def partial(scene: Scene, rng: np.random.Generator) -> str:
             words.insert(2, one_of(POSES[scene.person.pose]))
     style = f", {one_of(STYLES[scene.style])}" if rng.random() < 0.5 else ""
     return " ".join(words) + style
+
+
+def describe(base: Base, kind: Kind, network: Network, seen: np.ndarray, seed: int) -> None:
+    """Let the attached adapter's projection begin with the words for each picture (`words`). `seen` as for `loss_of`."""
+    projection = network.parts["projection"].image_projection_layers[0]
+    scenes = [one for index in range(len(seen)) for one in referred(kind, index)]
+    count = TOKENS if kind == "ip-adapter" else PLUS_TOKENS
+    wanted = wanted_states(base, scenes, count, head_alone=kind == "ip-adapter-face")
+    teach(projection, seen.reshape(-1, *seen.shape[2:]), wanted, seed)
 
 
 # --- Training --------------------------------------------------------------------------------------
@@ -288,6 +303,8 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN, *, kind: Ki
         weights = fresh_weights(base.unet, kind, encoder)
     network = attach(base.unet, weights, base.device)
     seen = encoded_references(encoder, kind, runs / "references" / encoder_folder.name, SCENES)
+    if plan.start == "scratch" and not (runs / kind / "checkpoint").exists():
+        describe(base, kind, network, seen, plan.seed)
     latents = scene_latents(base, kind, runs, SCENES)
     loss = loss_of(base, latents, seen, nothing_seen(encoder, kind), stream(kind), plan.batch)
     train(kind, network, lambda _, step: loss(step), plan, runs=runs, minutes=minutes)
