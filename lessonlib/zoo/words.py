@@ -70,7 +70,7 @@ def wanted_states(base: Base, scenes: Sequence[Scene], count: int, head_alone: b
 
 
 def teach(projection: nn.Module, seen: np.ndarray, wanted: Tensor, seed: int, steps: int = STEPS) -> float:
-    """Fit the projection, in place, to give `wanted` [N, T, C] of encoded pictures `seen` [N, ...]; its last square error."""
+    """Fit the projection, in place, to give `wanted` [N, T, C] for encoded pictures `seen` [N, ...]; its last mean error²."""
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(projection.parameters(), lr=RATE, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
