@@ -47,7 +47,9 @@ def described(scene: Scene, head_alone: bool) -> tuple[str, list[str]]:
 
 def positions(tokenizer: CLIPTokenizer, text: str, phrases: Sequence[str], count: int) -> list[int]:
     """Where in the tokens of `text` its phrases end, and the text itself, spread over `count` places in this order."""
-    told = tokenizer(text, return_offsets_mapping=True)
+    told = tokenizer(
+        text, return_offsets_mapping=True, truncation=True, max_length=tokenizer.model_max_length
+    )
     last = [end if start < end else 0 for start, end in told["offset_mapping"]]  # 0 for begin and end of text
     ends = sorted({text.index(phrase) + len(phrase) for phrase in phrases})
     found = [max(k for k, end in enumerate(last) if 0 < end <= wanted) for wanted in ends]
@@ -70,7 +72,7 @@ def wanted_states(base: Base, scenes: Sequence[Scene], count: int, head_alone: b
 
 
 def teach(projection: nn.Module, seen: np.ndarray, wanted: Tensor, seed: int, steps: int = STEPS) -> float:
-    """Fit the projection, in place, to give `wanted` [N, T, C] for encoded pictures `seen` [N, ...]; its last mean error²."""
+    """Fit the projection, in place, to give `wanted` [N, T, C] for encoded pictures `seen` [N, ...]; the last error²."""
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(projection.parameters(), lr=RATE, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)

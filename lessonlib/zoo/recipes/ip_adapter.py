@@ -36,12 +36,12 @@ from lessonlib.world.captions import caption
 from lessonlib.world.render import render
 from lessonlib.world.scene import Scene, is_held_out, sample_person
 from lessonlib.world.vocabulary import BACKGROUNDS, OUTFITS, POSES, STYLES
+from lessonlib.zoo import words
 from lessonlib.zoo.base import Base, load_base
 from lessonlib.zoo.caches import remembered
 from lessonlib.zoo.latents import cached, person_scene, scene
 from lessonlib.zoo.recipes.image_encoder import as_pixels, head
 from lessonlib.zoo.training import Network, Plan, Step, train
-from lessonlib.zoo.words import teach, wanted_states
 
 Kind = Literal["ip-adapter", "ip-adapter-plus", "ip-adapter-face"]
 FILES: dict[Kind, str] = {
@@ -239,13 +239,15 @@ def partial(scene: Scene, rng: np.random.Generator) -> str:
     return " ".join(words) + style
 
 
-def describe(base: Base, kind: Kind, network: Network, seen: np.ndarray, seed: int) -> None:
+def describe(
+    base: Base, kind: Kind, network: Network, seen: np.ndarray, seed: int, steps: int = words.STEPS
+) -> None:
     """Let the attached adapter's projection begin with the words for each picture (`words`). `seen` as for `loss_of`."""
     projection = network.parts["projection"].image_projection_layers[0]
     scenes = [one for index in range(len(seen)) for one in referred(kind, index)]
     count = TOKENS if kind == "ip-adapter" else PLUS_TOKENS
-    wanted = wanted_states(base, scenes, count, head_alone=kind == "ip-adapter-face")
-    teach(projection, seen.reshape(-1, *seen.shape[2:]), wanted, seed)
+    wanted = words.wanted_states(base, scenes, count, head_alone=kind == "ip-adapter-face")
+    words.teach(projection, seen.reshape(-1, *seen.shape[2:]), wanted, seed, steps)
 
 
 # --- Training --------------------------------------------------------------------------------------

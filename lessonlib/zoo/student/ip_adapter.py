@@ -29,12 +29,14 @@ from lessonlib.judge.verdict import Verdict
 from lessonlib.models import store
 from lessonlib.world.render import render
 from lessonlib.world.scene import Scene
+from lessonlib.zoo import words
 from lessonlib.zoo.base import Base, load_base
 from lessonlib.zoo.measures.ip_adapter import encoded_pictures, prompted_by
 from lessonlib.zoo.recipes.ip_adapter import (
     FILES,
     PLAN,
     attach,
+    describe,
     encoded_references,
     fresh_weights,
     loss_of,
@@ -64,7 +66,8 @@ def train(
     """Train the base IP-Adapter and save it in `folder`, with its curve.
 
     It is loaded by `pipe.load_ip_adapter(folder, subfolder="models", weight_name="ip-adapter_sd15.safetensors")`. The
-    scenes' latents and encoded references are made once and kept in the user's cache; that is not part of `minutes`.
+    scenes' latents and encoded references are made once and kept in the user's cache; that is not part of `minutes`, and
+    neither are the seconds in which the projection learns to describe: the curve begins after them.
 
     Args:
         scenes: how many to learn from, by default `SCENES`.
@@ -79,6 +82,7 @@ def train(
     cache, scenes = kept(), scenes or SCENES
     seen = encoded_references(encoder, KIND, cache / "references" / encoder_folder.name, scenes)
     latents = scene_latents(base, KIND, cache, scenes)
+    describe(base, KIND, network, seen, seed, min(words.STEPS, scenes))
     whole = loss_of(base, latents, seen, nothing_seen(encoder, KIND), stream(KIND), BATCH)
 
     def loss(step: Step) -> Tensor:
