@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from diffusers import LCMScheduler, UNet2DConditionModel
+from diffusers import AutoPipelineForText2Image, LCMScheduler, UNet2DConditionModel
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from lessonlib.models import store
 from lessonlib.scratch.consistency import consistency_distillation_loss, solver_timesteps
 from lessonlib.world.captions import caption
 from lessonlib.zoo.base import Base, plain_attention
@@ -95,6 +96,17 @@ class SdxlTeacher:
             for states, pooled in (prompt, nothing)
         )
         return prompted, unprompted
+
+
+def quickened(base: Path, lora: str) -> UNet2DConditionModel:
+    """The UNet of a saved pipeline, with its LCM-LoRA merged in once that is shipped: nearly there before any training."""
+    if lora not in store.members():
+        return UNet2DConditionModel.from_pretrained(base / "unet")
+    pipeline = AutoPipelineForText2Image.from_pretrained(base)
+    pipeline.load_lora_weights(store.unfold(lora))
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    return pipeline.unet.requires_grad_(True)
 
 
 def load_towers(folder: Path, device: torch.device) -> Towers:

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
-    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ from lessonlib.scratch.schedule import add_noise, predict_original_sample
 from lessonlib.world.captions import caption
 from lessonlib.zoo.base import plain_attention
 from lessonlib.zoo.caches import remembered
-from lessonlib.zoo.distillation import SdxlTeacher
+from lessonlib.zoo.distillation import SdxlTeacher, quickened
 from lessonlib.zoo.latents import scene
 from lessonlib.zoo.recipes import sdxl
 from lessonlib.zoo.recipes.sd15 import SCHEDULER
@@ -178,17 +177,6 @@ def hinge(heads: nn.Module, fake: list[Tensor], real: list[Tensor]) -> tuple[Ten
     return misled, F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
 
 
-def starting(base: Path) -> UNet2DConditionModel:
-    """The base's UNet, with its LCM-LoRA merged in once that is shipped."""
-    if "lcm-lora-sdxl" not in store.members():
-        return UNet2DConditionModel.from_pretrained(base / "unet")
-    pipeline = StableDiffusionXLPipeline.from_pretrained(base)
-    pipeline.load_lora_weights(store.unfold("lcm-lora-sdxl"))
-    pipeline.fuse_lora()
-    pipeline.unload_lora_weights()
-    return pipeline.unet.requires_grad_(True)
-
-
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Distil the shipped base and write `runs/sdxl-turbo/model/{unet,scheduler}`."""
     base = store.unfold("sdxl-base")
@@ -198,7 +186,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     if plan.start == "shipped":
         unet = UNet2DConditionModel.from_pretrained(store.unfold("sdxl-turbo") / "unet")
     else:
-        unet = starting(base)
+        unet = quickened(base, "lcm-lora-sdxl")
     plain_attention(unet, device)
     torch.manual_seed(plan.seed)
     widths = list(unet.config.block_out_channels)
