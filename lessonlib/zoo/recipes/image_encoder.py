@@ -41,7 +41,7 @@ NAME = "image_encoder"
 PLAN = Plan(
     steps=4000, batch=64, learning_rate=1e-3, seed=81, warmup=150, weight_decay=0.05, optimizer="muon"
 )
-SCENES = 24_000
+SCENES = 96_000
 WEIGHTS = {
     "first": 4.0,
     "second": 4.0,
