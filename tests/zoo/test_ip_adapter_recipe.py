@@ -113,8 +113,9 @@ def test_training_learns_and_the_real_loader_takes_what_is_shipped(
     }
     seen = ip_adapter.encoded_references(encoder, kind, tmp_path, 4)
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0)).half()
+    told = load_base(torch.device("cpu"), sd15_folder).unet
     loss = ip_adapter.loss_of(
-        base, latents, seen, ip_adapter.nothing_seen(encoder, kind), ip_adapter.stream(kind), 4
+        base, told, latents, seen, ip_adapter.nothing_seen(encoder, kind), ip_adapter.stream(kind), 4
     )
 
     def one_batch(*_):

@@ -83,7 +83,7 @@ def train(
     seen = encoded_references(encoder, KIND, cache / "references" / encoder_folder.name, scenes)
     latents = scene_latents(base, KIND, cache, scenes)
     describe(base, KIND, network, seen, seed, min(words.STEPS, scenes))
-    whole = loss_of(base, latents, seen, nothing_seen(encoder, KIND), stream(KIND), BATCH)
+    whole = loss_of(base, load_base().unet, latents, seen, nothing_seen(encoder, KIND), stream(KIND), BATCH)
 
     def loss(step: Step) -> Tensor:
         with torch.autocast(base.device.type, torch.bfloat16, enabled=mixed_precision() == "bf16"):
