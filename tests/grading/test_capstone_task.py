@@ -16,12 +16,9 @@ from lessonlib.grading.grade import hidden_cases, judged
 from lessonlib.grading.sandbox.levels import WALLS
 from lessonlib.grading.sandbox.supervisor import Limits, Sandbox
 from lessonlib.grading.task import cases
+from lessonlib.grading.tasks import capstone
 from lessonlib.models import store
 
-capstone: Any = pytest.importorskip(
-    "lessonlib.grading.tasks.capstone",
-    reason="the capstone is registered once controlnet-scribble, ip-adapter-face and lcm-lora-sd15 ship",
-)
 TASK = capstone.TASK
 LIMITS = Limits(seconds=20)
 FOUL = pytest.mark.parametrize("mistake", TASK.misconceptions, ids=lambda mistake: mistake.name)
