@@ -58,11 +58,13 @@ def record(docs: Path, name: str) -> Record | None:
     if not path.is_file():
         return None
     kept = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        Row(**{key: math.nan if value is None and key != "bar" else value for key, value in one.items()})
-        for one in kept["rows"]
-    ]
-    return Record(kept["n"], kept["seed"], kept["weights"], rows, [tuple(one) for one in kept["sheets"]])
+    rows = []
+    for one in kept["rows"]:
+        unknown = {key: math.nan for key in ("value", "low", "high") if one[key] is None}
+        rows.append(Row(**{**one, **unknown}))
+    return Record(
+        kept["n"], kept["seed"], kept["weights"], rows, [(name, caption) for name, caption in kept["sheets"]]
+    )
 
 
 def keep(docs: Path, name: str, n: int, seed: int, rows: Sequence[Row], sheets: Sequence[Sheet]) -> None:
