@@ -1,8 +1,11 @@
 """docs/teaching.md tells of every task, and its sums are those of the tasks."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from lessonlib.grading.tasks import all_tasks as tasks
 
@@ -22,6 +25,15 @@ def test_every_file_that_is_named_exists():
         assert (ROOT / "lessonlib" / path).exists(), path
     for path in re.findall(r"\]\(\.\./((?:notebooks|exercises)/[^)]*)\)", TEXT):
         assert (ROOT / path).is_file(), path
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "exercises", "solutions"])
+def test_no_notebook_has_a_dead_link(folder):
+    for path in (ROOT / folder).glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
 
 
 def test_the_sums_are_those_of_the_tasks():

@@ -94,7 +94,7 @@ def report(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lessonlib.zoo.measures import shipped_families
+    from lessonlib.zoo.measures import shipped_families, weights
     from lessonlib.zoo.report import as_json, keep, measure, picture_count, record, write
 
     def known(name: str) -> bool:
@@ -111,8 +111,9 @@ def report(
         task = progress.add_task("pictures", total=picture_count(n, todo))
         for name in todo:
             progress.update(task, description=name)
+            read = weights(name)  # members may be shipped while these are measured
             rows, sheets = measure(name, n, seed, lambda count: progress.advance(task, count))
-            keep(docs, name, n, seed, rows, sheets)
+            keep(docs, name, n, seed, read, rows, sheets)
     rows = write(docs)
     if json:
         typer.echo(json_format.dumps([as_json(row) for row in rows]))

@@ -281,7 +281,7 @@ def measure(pairs: int = 48, seed: int = 7) -> None:
     first, second = (scores[name] for name in ("the reference", "the reference, another noise"))
     note = {
         "pairs": pairs,
-        "weights": _hashes(),
+        "weights": {member: store.digest(member) for member in MEMBERS},
         "deviation": {
             name: float(np.std(np.subtract(first[name], second[name]), ddof=1)) for name in MEASURES
         },
@@ -297,15 +297,6 @@ def measure(pairs: int = 48, seed: int = 7) -> None:
 def _say(name: str, shares: Mapping[str, Sequence[float]], evaluations: float) -> None:
     means = "  ".join(f"{measure} {np.mean(shares[measure]):.3f}" for measure in MEASURES)
     print(f"{name:<32}{means}  evaluations {evaluations:g}")
-
-
-def _hashes() -> dict[str, str]:
-    """Which weights were measured."""
-    manifest = json.loads((store.weights_root() / "manifest.json").read_text(encoding="utf-8"))
-    parts = sorted({part for name in MEMBERS for part in store.parts_of(store.members()[name])})
-    return {
-        part: manifest[part][store.COMPACT]["sha256"] for part in parts if store.COMPACT in manifest[part]
-    }
 
 
 if __name__ == "__main__":

@@ -104,16 +104,10 @@ def measure(scenes_a_split: int = 10) -> None:
     note = {
         "scenes": len(scenes),
         "prompts": prompts,
-        "weights": _hashes(store.weights_root()),
+        "weights": {"sd15": store.digest("sd15")},
         "pictures": pictures,
     }
     write_text(PATH, json.dumps(note, indent=1) + "\n")
-
-
-def _hashes(weights: Path) -> dict[str, str]:
-    """Which UNet and VAE were measured."""
-    manifest = json.loads((weights / "manifest.json").read_text(encoding="utf-8"))
-    return {part: manifest[part]["weights.safetensors"]["sha256"] for part in ("sd15-unet", "vae")}
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def read(paths: tuple[Path, ...]) -> Contents:
         OSError,
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,
+        NotImplementedError,  # zipfile's, of a compression that it does not know
         RuntimeError,
         ValueError,
         EOFError,

@@ -67,15 +67,23 @@ def record(docs: Path, name: str) -> Record | None:
     )
 
 
-def keep(docs: Path, name: str, n: int, seed: int, rows: Sequence[Row], sheets: Sequence[Sheet]) -> None:
-    """Write a family's record, its pictures first."""
+def keep(
+    docs: Path,
+    name: str,
+    n: int,
+    seed: int,
+    read: dict[str, str],
+    rows: Sequence[Row],
+    sheets: Sequence[Sheet],
+) -> None:
+    """Write a family's record, its pictures first. `read` is what `weights` said before it was measured."""
     for sheet in sheets:
         with replacing(docs / "images" / _picture(sheet.name)) as temporary:
             _sheet_image(sheet).save(temporary, quality=90, method=6)
     kept = {
         "n": n,
         "seed": seed,
-        "weights": weights(name),
+        "weights": read,
         "rows": [as_json(row) for row in rows],
         "sheets": [(sheet.name, sheet.caption) for sheet in sheets],
     }

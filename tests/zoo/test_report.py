@@ -47,7 +47,7 @@ def measured(monkeypatch):
 
 
 def test_rows_pictures_and_cards_are_written(tmp_path):
-    report.keep(tmp_path, "vae", 300, 7, ROWS, [SHEET])
+    report.keep(tmp_path, "vae", 300, 7, weights("vae"), ROWS, [SHEET])
     assert len(report.write(tmp_path)) == len(ROWS)
     stored = json.loads((tmp_path / "zoo.json").read_text(), parse_constant=pytest.fail)
     assert [row["value"] for row in stored] == [0.9, 0.9, 0.01235, None]
