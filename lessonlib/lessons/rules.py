@@ -52,8 +52,9 @@ def _output_faults(output: Any) -> Iterator[str]:
     data = output.get("data", {})
     if any("widget" in kind for kind in data):
         yield "a widget, which shows nothing where no kernel runs, is among its outputs."
-    if "image/png" in data and not output.metadata.get("image/png", {}).get("alt"):
-        yield "a picture has no alternative text: lessonlib.show attaches one."
+    for kind in data:
+        if kind.startswith("image/") and not output.metadata.get(kind, {}).get("alt"):
+            yield "a picture has no alternative text: lessonlib.show attaches one."
     texts = [output.get("text", ""), *(value for kind, value in data.items() if kind.startswith("text/"))]
     here = (str(Path.home()), str(Path(__file__).parents[2]))
     if any(place in text for text in texts for place in here if place != "/"):

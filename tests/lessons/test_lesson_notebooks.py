@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from lessonlib.errors import LessonError
 from lessonlib.lessons import training, work
@@ -38,6 +41,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "print(tier(), os.environ['TQDM_DISABLE'], training(3).minutes)",
         "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass",
         "import numpy as np\nfrom lessonlib import show\nshow.grid([np.zeros((64, 64, 3), np.uint8)], ['black'])",
+        "row = np.arange(64)\nsky = np.stack(np.broadcast_arrays(4 * row, 255 - 4 * row[:, None], 99), 2).astype(np.uint8)\n"
+        "show.grid([sky], ['sky'])",
     )
     book.cells[2].metadata = {"tags": ["kept"], "collapsed": True}
     path.write_text(nbformat.writes(book))
@@ -58,6 +63,10 @@ def test_outputs_are_kept_and_metadata_is_not(executed: Path) -> None:
     picture, caption = cells["cell-2"].outputs[0], cells["cell-2"].outputs[1:]
     assert picture.metadata["image/png"]["alt"] == "1 picture. In order: black."
     assert caption == []
+    photo = cells["cell-3"].outputs[0]
+    assert photo.metadata["image/jpeg"]["alt"] == "1 picture. In order: sky."
+    assert Image.open(io.BytesIO(base64.b64decode(photo.data["image/jpeg"]))).format == "JPEG"
+    assert "image/png" not in photo.data
     assert book.metadata == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
