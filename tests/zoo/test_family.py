@@ -11,7 +11,7 @@ from random_models import make_store
 from lessonlib.models import store
 from lessonlib.zoo import cards, latents
 from lessonlib.zoo.measures import few_steps, sdxl, taesd
-from lessonlib.zoo.recipes import recipe, sd15, turbo
+from lessonlib.zoo.recipes import recipe, sd15, text_g, turbo
 from lessonlib.zoo.recipes import taesd as taesd_recipe
 from lessonlib.zoo.sdxl import added, load_buckets
 
@@ -20,7 +20,6 @@ NAMES = (
     "taesd",
     "lcm",
     "lcm-lora-sd15",
-    "text-g",
     "sdxl-base",
     "sdxl-refiner",
     "lcm-lora-sdxl",
@@ -40,6 +39,7 @@ def family(sd15_folder, tmp_path_factory):
         for module in (sd15, taesd_recipe):
             patch.setattr(module, "SCENES", 50)
         patch.setattr(load_buckets, "__defaults__", (20,))
+        patch.setattr(text_g, "PLAN", replace(text_g.PLAN, steps=2, batch=2, warmup=1))
         patch.setattr(turbo.pairs, "__defaults__", (8,))
         make_store(sd15_folder, folder / "weights")
         store.add_member("vae", None, {"": "sd15-vae"})

@@ -91,12 +91,23 @@ def test_a_picture_that_matches_its_caption_costs_nothing():
     assert lost.item() == 0
 
 
+def test_a_head_alone_is_worded_without_clothes_and_place(base):
+    one = person_scene(0)
+    elsewhere = replace(one, background="desert" if one.background != "desert" else "forest")
+    heads = image_encoder.words_of(base, [one, elsewhere], np.array([False, False]))
+    assert heads.shape == (2, image_encoder.WORDS, base.text.config.hidden_size)
+    torch.testing.assert_close(heads[0], heads[1])
+    whole = image_encoder.words_of(base, [one, elsewhere], np.array([True, False]))
+    torch.testing.assert_close(whole[1], heads[1])
+    assert (whole[0] - heads[0]).abs().max() > 0.1
+
+
 def test_it_learns_a_batch_and_ships(base, tower, tmp_path, monkeypatch):
     monkeypatch.setenv("LESSON_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("LESSON_CACHE", str(tmp_path / "cache"))
     network = image_encoder.network(tower, base.text.config.hidden_size)
     plan = Plan(steps=1, batch=6, learning_rate=2e-3, seed=0)
-    loss = image_encoder.loss_with(plan, base.text, base.tokenizer, image_encoder.examples(tmp_path, 6))
+    loss = image_encoder.loss_with(plan, base.text, base, image_encoder.examples(tmp_path, 6))
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
     losses = []
     for _ in range(12):

@@ -90,7 +90,6 @@ RECIPES: dict[str, Recipe] = {
         Recipe("taesd", "taesd", "A fast autoencoder for the VAE's latents: AutoencoderTiny."),
         Recipe("lcm", "lcm", "sd15 distilled to few steps, its guidance an input: a latent consistency model."),
         Recipe("lcm-lora-sd15", "lcm_lora", "Four steps for sd15: consistency as a low-rank change.", {"family": "sd15"}),
-        Recipe("text-g", "text_g", "SDXL's second text tower: CLIPTextModelWithProjection."),
         Recipe("sdxl-base", "sdxl", "Text to picture: SDXL in small, two text towers and micro-conditioning.", data=_MICRO),
         Recipe("sdxl-refiner", "refiner", "Ends what sdxl-base began: an expert for little noise.", data=_MICRO),
         Recipe("lcm-lora-sdxl", "lcm_lora", "Four steps for sdxl-base.", {"family": "sdxl"}, data=_MICRO),

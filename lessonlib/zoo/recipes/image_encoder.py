@@ -2,7 +2,9 @@
 
 Contrastive with the frozen text tower (Radford et al. 2021), which alone would need far more pictures than a laptop draws
 in an hour; so the embedding must also answer `text`'s questions about the scene, and each patch's state of the last layer
-but one (what IP-Adapter Plus reads) must say what stands there and in which colours.
+but one (what IP-Adapter Plus reads) must say what stands there and in which colours. And one linear layer must make of the
+embedding what sd15's own text encoder makes of the words for the picture (`words`): that is all that IP-Adapter's projection
+may do, so what is not told linearly is lost to it.
 
 Half of the people are shown as heads alone, cut out and enlarged: that is what a face adapter will be given.
 
@@ -16,7 +18,7 @@ Pictures are drawn once and kept; their captions are worded anew in each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +26,9 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers.models.embeddings import ImageProjection
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lessonlib.conditions import face
 from lessonlib.models import store
@@ -33,6 +36,8 @@ from lessonlib.world.canvas import CLASSES
 from lessonlib.world.captions import caption
 from lessonlib.world.render import SIZE, Rendered, render
 from lessonlib.world.scene import Scene, sample
+from lessonlib.zoo import words
+from lessonlib.zoo.base import Base, load_base
 from lessonlib.zoo.caches import in_blocks, remembered
 from lessonlib.zoo.recipes.text import QUESTIONS, Facts, facts
 from lessonlib.zoo.training import Network, Plan, Step, train
@@ -48,6 +53,7 @@ WEIGHTS = {
     "hair": 2.0,
     "pose": 2.0,
 }  # of a question's cross entropy; 1 by default
+WORDS = 4  # text states that one linear layer must tell, as many as IP-Adapter's tokens
 PATCH = 16
 FACES = 0.5  # share of the people that are shown as a head alone
 OF_A_FACE = ("style", "hair", "skin", "glasses")  # the questions that a head alone can answer
@@ -167,12 +173,14 @@ class Patches(nn.Module):
 
 
 def network(tower: CLIPVisionModelWithProjection, text_width: int = 128) -> Network:
-    """The tower and everything that only teaches it, beside a text tower of that width."""
+    """The tower and everything that only teaches it, beside text encoders of that width."""
     width, shared = tower.config.hidden_size, tower.config.projection_dim
     teaching = nn.Module()
     teaching.text = nn.Linear(text_width, shared, bias=False)
     teaching.facts = Facts(shared)
     teaching.patches = Patches(width)
+    teaching.words = ImageProjection(shared, text_width, WORDS)
+    teaching.early_words = nn.Sequential(nn.LayerNorm(width), ImageProjection(width, text_width, WORDS))
     teaching.temperature = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
     return Network(tower=tower, teaching=teaching)
 
@@ -185,10 +193,19 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> tuple[Tensor, T
     return loss, (logits.argmax(1) == own).float().mean()
 
 
+def words_of(base: Base, scenes: Sequence[Scene], whole: np.ndarray) -> Tensor:
+    """sd15's text states for the words for each scene, those of a head alone where not `whole`: [B, WORDS, C]."""
+    states: Tensor = torch.empty(len(scenes), WORDS, base.text.config.hidden_size, device=base.device)
+    for rows, head_alone in ((np.flatnonzero(whole), False), (np.flatnonzero(~whole), True)):
+        if len(rows):
+            states[rows] = words.wanted_states(base, [scenes[int(k)] for k in rows], WORDS, head_alone)
+    return states
+
+
 def loss_with(
-    plan: Plan, text: CLIPTextModel, tokenizer: CLIPTokenizer, rows: np.ndarray
+    plan: Plan, text: CLIPTextModel, base: Base, rows: np.ndarray
 ) -> Callable[[Network, Step], dict[str, Tensor]]:
-    """The loss of a step: captions, questions, patches. `rows` is what `examples` gives."""
+    """The loss of a step: captions, questions, patches and sd15's words. `rows` is what `examples` gives."""
     weight = torch.tensor([WEIGHTS.get(question, 1.0) for question in QUESTIONS])
 
     def loss(network: Network, step: Step) -> dict[str, Tensor]:
@@ -199,10 +216,11 @@ def loss_with(
         seen = network.parts["tower"](pixel_values=pixels, output_hidden_states=True)
         embedded = seen.image_embeds
 
+        scenes = [training_scene(int(index))[0] for index in drawn]
         said = np.flatnonzero(batch["whole"])
-        texts = [caption(training_scene(int(drawn[k]))[0], step.numpy) for k in said]
+        texts = [caption(scenes[k], step.numpy) for k in said]
         with torch.no_grad():
-            ids = tokenizer(texts, padding=True, return_tensors="pt").input_ids
+            ids = base.tokenizer(texts, padding=True, return_tensors="pt").input_ids
             pooled = text(input_ids=ids.to(step.device)).pooler_output
         pairing, found = contrastive(embedded[said], teaching.text(pooled), teaching.temperature)
 
@@ -220,25 +238,36 @@ def loss_with(
         standing = F.cross_entropy(classes.float(), cells, ignore_index=NOT_ASKED)
         painted = F.mse_loss(colours.float(), F.avg_pool2d(pixels, _COLOUR_CELL))
         told = (weight.to(step.device) * torch.stack(asked)).mean()
-        total = 0.5 * pairing + told + 0.5 * standing + 0.5 * painted
-        return {"loss": total, "caption": found, "object": named, "cells": standing, "colours": painted}
+
+        wanted = words_of(base, scenes, batch["whole"])
+        worded = F.mse_loss(teaching.words(embedded).float(), wanted)
+        early = F.mse_loss(teaching.early_words(seen.hidden_states[-2][:, 0]).float(), wanted)
+        total = 0.5 * pairing + told + 0.5 * standing + 0.5 * painted + 2 * worded + early
+        return {
+            "loss": total,
+            "caption": found,
+            "object": named,
+            "cells": standing,
+            "colours": painted,
+            "words": worded,
+            "early_words": early,
+        }
 
     return loss
 
 
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
-    """Train beside the shipped text tower and write `runs/image_encoder/model`."""
+    """Train beside the shipped text tower and sd15, and write `runs/image_encoder/model`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = store.unfold("text")
     text = CLIPTextModel.from_pretrained(folder / "text_encoder").requires_grad_(False).eval().to(device)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     torch.manual_seed(plan.seed)
     shipped = plan.start == "shipped"
     tower = CLIPVisionModelWithProjection.from_pretrained(store.unfold(NAME)) if shipped else build()
     trained = train(
         NAME,
         network(tower, text.config.hidden_size),
-        loss_with(plan, text, tokenizer, examples(runs / "examples", SCENES)),
+        loss_with(plan, text, load_base(device), examples(runs / "examples", SCENES)),
         plan,
         runs=runs,
         minutes=minutes,

@@ -22,6 +22,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from lessonlib.models import store
 from lessonlib.zoo.base import plain_attention
 from lessonlib.zoo.micro import time_ids
+from lessonlib.zoo.recipes import text_g
 from lessonlib.zoo.recipes.sd15 import SCHEDULER, lift_of_noisy_steps, min_snr_weight, tokenize
 from lessonlib.zoo.sdxl import (
     Buckets,
@@ -94,7 +95,7 @@ def loss_with(plan: Plan, buckets: Buckets, tokenizer: CLIPTokenizer):
 
 
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
-    """Train from the shipped sd15 and text-g, and write UNet, towers and scheduler into `runs/sdxl-base/model`."""
+    """Train from the shipped sd15 and a tower of `text_g`, and write UNet, towers, scheduler into `runs/sdxl-base/model`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(plan.seed)
     if plan.start == "shipped":
@@ -106,8 +107,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
             CLIPTextModelWithProjection.from_pretrained(shipped / "text_encoder_2"),
         )
     else:
-        second = CLIPTextModelWithProjection.from_pretrained(store.unfold("text-g"))
-        unet, towers = from_sd15(store.unfold("sd15"), second)
+        unet, towers = from_sd15(store.unfold("sd15"), text_g.trained(runs))
     plain_attention(unet, device)
     network = Network(unet=unet, text=towers.first, text_2=towers.second)
     loss = loss_with(plan, load_buckets(runs, device), towers.tokenizer)

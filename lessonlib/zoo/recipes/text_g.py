@@ -1,7 +1,7 @@
 """The second text tower of SDXL: larger than the first, with a projection of its pooled state (CLIPTextModelWithProjection).
 
 It learns as the first did (recipe `text`): heads on its pooled, projected state must tell the facts of a caption. It shares
-the first one's tokenizer.
+the first one's tokenizer. `sdxl-base` is trained from it on and ships what becomes of it.
 """
 
 # transformers' annotations are narrower than what they accept and return:
@@ -61,21 +61,10 @@ def loss_with(plan: Plan, tokenizer: CLIPTokenizer):
     return loss
 
 
-def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
-    """Train with the shipped tokenizer and write `runs/text-g/model`."""
+def trained(runs: Path) -> CLIPTextModelWithProjection:
+    """The tower, trained with the shipped tokenizer in `runs/text-g`, or as that run left it."""
     tokenizer = CLIPTokenizer.from_pretrained(store.unfold("text") / "tokenizer")
-    torch.manual_seed(plan.seed)
-    if plan.start == "shipped":
-        tower = CLIPTextModelWithProjection.from_pretrained(store.unfold("text-g"))
-    else:
-        tower = build(tokenizer)
-    network = Network(text=tower, facts=Facts(WIDTH))
-    train("text-g", network, loss_with(plan, tokenizer), plan, runs=runs, minutes=minutes)
-    network.parts["text"].to("cpu").save_pretrained(runs / "text-g/model")
-    return runs / "text-g/model"
-
-
-def ship(runs: Path) -> None:
-    """Store the tower in the package."""
-    store.fold(runs / "text-g/model", "text-g")
-    store.add_member("text-g", None, {"": "text-g"})
+    torch.manual_seed(PLAN.seed)
+    network = Network(text=build(tokenizer), facts=Facts(WIDTH))
+    train("text-g", network, loss_with(PLAN, tokenizer), PLAN, runs=runs)
+    return network.to("cpu").parts["text"]
