@@ -82,7 +82,7 @@ def _lighter(output: Any) -> Any:
     if drawn.getcolors() is not None:  # 256 at most: lines and letters
         return output
     stream = io.BytesIO()
-    drawn.save(stream, "JPEG", quality=92, subsampling=0, optimize=True, progressive=True)
+    drawn.save(stream, "JPEG", quality=88, subsampling=0, optimize=True, progressive=True)
     del data["image/png"]
     data["image/jpeg"] = base64.b64encode(stream.getvalue()).decode()
     output.metadata["image/jpeg"] = output.metadata.pop("image/png", {})

@@ -79,7 +79,7 @@ def keep(
     """Write a family's record, its pictures first. `read` is what `weights` said before it was measured."""
     for sheet in sheets:
         with replacing(docs / "images" / _picture(sheet.name)) as temporary:
-            _sheet_image(sheet).save(temporary, quality=90, method=6)
+            _sheet_image(sheet).save(temporary, quality=80, method=6)
     kept = {
         "n": n,
         "seed": seed,
