@@ -15,7 +15,7 @@ from lessonlib.widgets.fallback import CSS, Fallback
 
 
 def guess(id: str, question: str, low: float, high: float, unit: str = "") -> Guess:
-    """Ask for a number from `low` to `high`. It is kept for tomorrow, and later cells read it as `.value`.
+    """Ask for a number from `low` to `high`. It is kept for tomorrow, and later cells read it as `.value`, or `.told` in words.
 
     Args:
         id: the name under which the number is kept, such as "00_start_here.scale".
@@ -75,7 +75,12 @@ class Guess(Fallback, anywidget.AnyWidget):
     def _range(self) -> str:
         return f"from {self.low:g} to {self.high:g} {self.unit}".rstrip()
 
+    @property
+    def told(self) -> str:
+        """The guess for a sentence: "62 %", or "none yet"."""
+        return "none yet" if self.value is None else f"{self.value:g} {self.unit}".rstrip()
+
     def card(self) -> Card:
         asked = f"Your guess: a number {self._range()}."
-        given = None if self.value is None else f"Your guess: {self.value:g} {self.unit}".rstrip()
+        given = None if self.value is None else f"Your guess: {self.told}"
         return Card("note", "Guess, then measure", (self._question, given or asked))

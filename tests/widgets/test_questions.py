@@ -80,6 +80,7 @@ def test_nothing_in_a_question_is_markup() -> None:
 
 def test_a_guess_is_a_number_in_range_and_is_kept() -> None:
     one = guess("g", "How many?", 0, 12, "steps")
+    assert one.told == "none yet"
     assert one.value is None
     assert "a number from 0 to 12 steps" in str(one.card())
     one.value = 13
@@ -87,6 +88,7 @@ def test_a_guess_is_a_number_in_range_and_is_kept() -> None:
     one.value = 7.5
     assert one.problem == ""
     assert guess("g", "How many?", 0, 12, "steps").value == 7.5
+    assert guess("g", "How many?", 0, 12, "steps").told == "7.5 steps"
     assert "Your guess: 7.5 steps" in str(one.card())
     assert guess("g", "How many?", 0, 5).value is None  # the range has changed since
 
