@@ -15,7 +15,7 @@ from lessonlib.widgets.fallback import CSS, Fallback
 
 
 def guess(id: str, question: str, low: float, high: float, unit: str = "") -> Guess:
-    """Ask for a number from `low` to `high`. It is kept for tomorrow, and later cells read it as `.value`, or `.told` in words.
+    """Ask for a number from `low` to `high`. It is kept for tomorrow; later cells read it as `.value`, or `.told` in words.
 
     Args:
         id: the name under which the number is kept, such as "00_start_here.scale".
