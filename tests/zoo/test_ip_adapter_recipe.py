@@ -99,6 +99,29 @@ def test_nothing_is_what_the_pipeline_shows_its_unconditional_branch(sd15_folder
         torch.testing.assert_close(ip_adapter.nothing_seen(encoder, kind)[None], blank)
 
 
+def test_the_scale_is_the_one_that_the_pipelines_set(sd15_folder, encoder):
+    """At 0 the picture counts for nothing; between, its answer is added in that measure."""
+    base, _, _ = adapter(sd15_folder, "ip-adapter", encoder)
+    generator = torch.Generator().manual_seed(0)
+    noisy, states = torch.randn(1, 4, 8, 8, generator=generator), base.states(["a cat"])
+    pictures = {"image_embeds": [torch.randn(1, 1, 24, generator=generator)]}
+
+    def predicted(scale):
+        ip_adapter.set_scale(base.unet, scale)
+        with torch.no_grad():
+            return base.unet(noisy, 500, states, added_cond_kwargs=pictures).sample
+
+    found = {scale: predicted(scale) for scale in (0.0, 0.6, 1.0)}
+    pipeline = StableDiffusionPipeline.from_pretrained(sd15_folder, unet=base.unet)
+    for scale, ours in found.items():
+        pipeline.set_ip_adapter_scale(scale)
+        with torch.no_grad():
+            theirs = base.unet(noisy, 500, states, added_cond_kwargs=pictures).sample
+        torch.testing.assert_close(ours, theirs)
+    far = [(found[scale] - found[0.0]).norm().item() for scale in (0.6, 1.0)]
+    assert 0 < far[0] < far[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_learns_and_the_real_loader_takes_what_is_shipped(
     sd15_folder, encoder, kind, tmp_path, monkeypatch

@@ -7,7 +7,7 @@ begin as the words for what is seen (`lessonlib.zoo.words`).
 What the reference shows is what is learned. Half of the references are the picture itself, half the same things before
 another background (for face: the head alone, half of the time in another picture of the same person), with a text that
 says which background: so the text keeps the last word on what it names. A quarter of the texts is empty: an empty prompt
-must be enough.
+must be enough. In half of the batches the picture counts 0.6 instead of 1, as it will where both are to be seen.
 """
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
@@ -58,6 +58,7 @@ BARE = 0.6  # share of the rows with their own picture that have no text
 PARTIAL = 0.5  # share of the texts that leave to the reference what is shown; the others are captions
 NO_PICTURE, NOTHING = 0.05, 0.07  # shares of rows without a picture, and without picture and text
 TOLD = 0.75  # how much of the target is what sd15 predicts when it is told everything in words; the rest is the noise
+QUIET = 0.6  # the adapter's scale in half of the batches, where text and reference share the picture; 1 in the others
 _BLOCK = 40
 
 
@@ -90,6 +91,12 @@ def _plain(processor: nn.Module) -> nn.Module:
     )
     plain.load_state_dict(processor.state_dict())
     return plain
+
+
+def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
+    """How much the picture counts, as `set_ip_adapter_scale` sets it."""
+    for processor in _cross_attention(unet):
+        processor.scale = [scale]
 
 
 def _cross_attention(unet: UNet2DConditionModel) -> list[nn.Module]:
@@ -284,6 +291,7 @@ def loss_of(
         shown = torch.from_numpy(seen[rows]).float().to(base.device)
         chosen = rng.integers(0, 2, batch)
         both = rng.random() < BOTH
+        set_scale(base.unet, QUIET if rng.random() < 0.5 else 1.0)
         if not both:
             shown = shown[torch.arange(batch), torch.from_numpy(chosen)][:, None]
         texts, whole = [], []
