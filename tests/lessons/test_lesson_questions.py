@@ -21,9 +21,13 @@ def asked(path):
 
 
 def test_every_question_is_asked_once_by_the_notebook_it_is_named_after():
-    found = [(path.stem, name) for path in NOTEBOOKS for name in asked(path)]
-    assert sorted(name for _, name in found) == sorted(QUESTIONS)
-    assert all(name.startswith(f"{stem}.") for stem, name in found)
+    found = [
+        (path.stem, asked(path)) for path in NOTEBOOKS
+    ]  # a draft may hold a lesson that is longer than what ships
+    assert {name for _, names in found for name in names} == set(QUESTIONS)
+    for stem, names in found:
+        assert len(names) == len(set(names))
+        assert all(name.startswith(f"{stem}.") for name in names)
 
 
 def test_every_answer_is_one_of_several_choices():
