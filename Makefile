@@ -40,9 +40,10 @@ unit: .venv/test.stamp
 	$(BIN)/pytest -n 2 --dist loadfile
 
 notebooks: export HF_HUB_OFFLINE = 1
+notebooks: export OMP_NUM_THREADS = 1
 notebooks: export LESSON_STATE = build/notebook-state
 notebooks: .venv/test.stamp
-	$(BIN)/pytest --nbval-lax notebooks
+	$(BIN)/pytest -n 2 --dist loadfile --nbval-lax notebooks
 
 .venv/lab.stamp: pyproject.toml tools/install.py
 	$(PYTHON) tools/install.py
