@@ -5,6 +5,7 @@ The hook stands here, before any folder's tests are imported: a module that was 
 """
 
 import os
+import signal
 import tempfile
 
 from jaxtyping import install_import_hook
@@ -13,6 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("LESSON_STATE", tempfile.mkdtemp(prefix="lesson-state-"))
+# A background job of a script inherits an ignored Ctrl-C, and what is ignored stays ignored: tests that send one would wait.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the tower: a whole number is a float too, as PEP 484 has it
 install_import_hook(
