@@ -116,6 +116,8 @@ def found(prompt):
         "comma,space,(tight)1.5,end.",
         "(red:1.5) and (blue:0.5) sunset",
         "[red] ((blue)) sunset",
+        'a ""0.7 b ()0.7 c "" d',
+        ',""0.7a "()"0.5 b " "+',
     ],
 )
 def test_compels_grammar(prompt):
