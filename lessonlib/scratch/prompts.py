@@ -189,7 +189,9 @@ class _CompelParser:
             return None
         self.at = quoted.end()
         content = _CompelParser(quoted[1])
-        inner = content._inside() or [Fragment("")]  # `""0.7` parts its neighbours, as `()0.7` does not
+        inner = content._inside()
+        if not quoted[1].strip():
+            inner = [Fragment("")]  # `""0.7` parts its neighbours, as `()0.7` does not
         return inner if content._skip_space() == len(quoted[1]) else None
 
     def _inside(self) -> list[Fragment]:
