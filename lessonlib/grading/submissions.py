@@ -91,8 +91,7 @@ def read(paths: tuple[Path, ...]) -> Contents:
         OSError,
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,  # zipfile's, of a compression that it does not know
-        RuntimeError,
+        RuntimeError,  # zipfile's, of a password or, as NotImplementedError, of a compression that it does not know
         ValueError,
         EOFError,
     ) as error:

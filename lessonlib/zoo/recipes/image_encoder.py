@@ -53,7 +53,7 @@ WEIGHTS = {
     "hair": 2.0,
     "pose": 2.0,
 }  # of a question's cross entropy; 1 by default
-WORDS = 4  # text states that one linear layer must tell, as many as IP-Adapter's tokens
+WORDS = 4  # text states that one linear layer must tell: as many as IP-Adapter makes tokens
 PATCH = 16
 FACES = 0.5  # share of the people that are shown as a head alone
 OF_A_FACE = ("style", "hair", "skin", "glasses")  # the questions that a head alone can answer

@@ -40,7 +40,7 @@ from lessonlib.zoo import words
 from lessonlib.zoo.base import Base, load_base
 from lessonlib.zoo.caches import remembered
 from lessonlib.zoo.latents import cached, person_scene, scene
-from lessonlib.zoo.recipes.image_encoder import as_pixels, head
+from lessonlib.zoo.recipes.image_encoder import WORDS, as_pixels, head
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 Kind = Literal["ip-adapter", "ip-adapter-plus", "ip-adapter-face"]
@@ -52,7 +52,7 @@ FILES: dict[Kind, str] = {
 # 0.6 s a step on one CPU core: 20 minutes
 PLAN = Plan(steps=2000, batch=16, learning_rate=6e-4, seed=91, warmup=100, optimizer="muon")
 SCENES = 6000
-TOKENS, PLUS_TOKENS = 4, 16
+TOKENS, PLUS_TOKENS = WORDS, 16  # the encoder was taught to tell as many words linearly
 BOTH = 0.2  # share of the batches that are shown both references at once
 BARE = 0.6  # share of the rows with their own picture that have no text
 PARTIAL = 0.5  # share of the texts that leave to the reference what is shown; the others are captions
