@@ -2,7 +2,7 @@
 
 Under the weights root (`lessonlib/zoo/weights`, or `LESSON_WEIGHTS`)
 
-    parts/<part>/        one component: its small files, and `weights.safetensors` in compact form
+    parts/<part>/        one component: its small files, and `weights.safetensors.gz` in compact form
     members.json         {member: {"model_index": {...} | null, "folders": {"unet": "sd15-unet", ...}}}
     manifest.json        {part: {file: {"sha256": ..., "bytes": ...}}}
 
@@ -30,7 +30,7 @@ from lessonlib.errors import LessonError
 from lessonlib.files import sha256, write_text
 from lessonlib.models import compact
 
-COMPACT = "weights.safetensors"
+COMPACT = "weights.safetensors.gz"
 SMALL_FILES = {".json", ".txt"}
 PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
 STAMP = ".lesson.json"  # {file: bytes} of an unfolded member, written last

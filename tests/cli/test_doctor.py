@@ -54,7 +54,7 @@ def test_every_lesson_says_what_it_needs_and_whether_it_fits(weights):
 
 
 def test_a_damaged_part_is_named(weights):
-    (weights / "parts/net/weights.safetensors").write_bytes(b"short")
+    (weights / "parts/net/weights.safetensors.gz").write_bytes(b"short")
     found, checks = report()
     assert not found["ok"]
     assert checks["zoo part net"]["text"].startswith("altered")

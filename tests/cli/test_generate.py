@@ -127,7 +127,7 @@ def test_a_damaged_weight_file_is_named(lesson, store_folder, tmp_path, monkeypa
     import shutil
 
     shutil.copytree(store_folder / "weights", tmp_path / "weights")
-    file = tmp_path / "weights/parts/sd15-unet/weights.safetensors"
+    file = tmp_path / "weights/parts/sd15-unet/weights.safetensors.gz"
     file.write_bytes(file.read_bytes()[:-5])
     monkeypatch.setenv("LESSON_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("LESSON_CACHE", str(tmp_path / "cache"))

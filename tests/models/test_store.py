@@ -1,6 +1,7 @@
 """The compact store: nothing lost but precision, nothing half-written, nothing damaged that is not named."""
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import time
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from lessonlib.errors import LessonError
 from lessonlib.models import store
@@ -42,7 +43,7 @@ def cache(tmp_path, monkeypatch):
 def test_matrices_become_bytes_and_the_rest_half_precision(tmp_path):
     tensors = {"m": torch.randn(64, 64), "b": torch.randn(64), "small": torch.randn(2, 4)}
     store.fold(component(tmp_path / "s", tensors), "p", tmp_path / "w")
-    stored = load_file(tmp_path / "w/parts/p/weights.safetensors")
+    stored = load(gzip.decompress((tmp_path / "w/parts/p/weights.safetensors.gz").read_bytes()))
     assert {k: v.dtype for k, v in stored.items()} == {
         "m": torch.int8,
         "m::scale": torch.float16,
@@ -145,7 +146,7 @@ def test_a_difference_unfolds_to_whole_weights(two):
     root, _, other = two
     back = unfolded("other", root)
     assert (back["m"] - other["m"]).norm() < 0.01 * other["m"].norm()
-    sizes = [(root / f"parts/{part}/weights.safetensors").stat().st_size for part in ("other", "base")]
+    sizes = [(root / f"parts/{part}/weights.safetensors.gz").stat().st_size for part in ("other", "base")]
     assert sizes[0] < 0.7 * sizes[1]
     assert store.parameters("other", root) == store.parameters("base", root)
 
@@ -179,9 +180,9 @@ def test_a_difference_from_another_base_is_refused(two, tmp_path):
 
 def test_a_damaged_base_is_named(two):
     root, _, _ = two
-    path = root / "parts/base/weights.safetensors"
+    path = root / "parts/base/weights.safetensors.gz"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(LessonError, match=r"parts/base/weights\.safetensors is truncated"):
+    with pytest.raises(LessonError, match=r"parts/base/weights\.safetensors\.gz is truncated"):
         store.unfold("other", root)
 
 
@@ -314,7 +315,7 @@ def damage_alter(path):
     ],
 )
 def test_a_damaged_weight_file_is_named_and_refused(weights, damage, word, state):
-    path = weights / "parts/sd15-unet/weights.safetensors"
+    path = weights / "parts/sd15-unet/weights.safetensors.gz"
     damage(path)
     with pytest.raises(LessonError, match=word) as refused:
         store.unfold("sd15")
