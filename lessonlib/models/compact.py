@@ -3,7 +3,7 @@
 A matrix or convolution becomes one integer tensor and one scale per output channel,
     q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits) or 7 (4 bits),
 everything else float16. In 4 bits stands only the difference from another part, the base: w' = w'_base + s q. Where that is
-small, as after a short training from the base, its error is about what 8 bits cost anyway; where it is not, w stands whole.
+small, as after a training from the base, its error is at most `WORSE` times that of 8 bits; where it is not, w stands whole.
 gzip takes a tenth of 8 bits and a seventh of 4: most of the whole numbers are near zero.
 """
 

@@ -12,7 +12,7 @@ from lessonlib.models import store
 from lessonlib.models.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-BOOKS = [*notebooks(ROOT / "notebooks"), *notebooks(ROOT / "drafts")]
+BOOKS = notebooks(ROOT / "notebooks")
 
 
 def test_every_real_checkpoint_has_a_stand_in(stand_ins: Path) -> None:

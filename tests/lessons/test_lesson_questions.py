@@ -11,7 +11,7 @@ from lessonlib.lessons import ask
 from lessonlib.lessons.questions import QUESTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted(path for folder in ("notebooks", "drafts") for path in (ROOT / folder).glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def asked(path):

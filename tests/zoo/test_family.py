@@ -137,10 +137,27 @@ def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):
         "encoder_hidden_states": states,
         "added_cond_kwargs": added(pooled, turbo.ids(1, torch.device("cpu"))),
     }
-    level = pipeline.scheduler.alphas_cumprod[turbo.LAST]
+    levels = pipeline.scheduler.alphas_cumprod
+    noisy = (1 - levels[turbo.LAST]).sqrt() * noise
     with torch.no_grad():
-        trained = turbo.one_step(pipeline.unet, noise, told, level)
+        trained = turbo.clean(pipeline.unet, noisy, torch.tensor([turbo.LAST]), told, levels)
     torch.testing.assert_close(said, trained, rtol=1e-3, atol=1e-3)
+
+
+def test_turbo_learns_at_the_times_where_its_steps_begin(family):
+    pipeline = turbo.scheduler()
+    levels = pipeline.alphas_cumprod
+    for steps, later in ((2, turbo.LATER[1:2]), (4, turbo.LATER)):
+        pipeline.set_timesteps(steps)
+        assert pipeline.timesteps.tolist() == [turbo.LAST, *later]
+    noise, target = torch.randn(2, 8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    noisy, starts = turbo.begun(noise, target, levels, torch.Generator().manual_seed(1))
+    assert (starts[:4] == turbo.LAST).all()
+    torch.testing.assert_close(noisy[:4], (1 - levels[turbo.LAST]).sqrt() * noise[:4])
+    assert set(starts[4:].tolist()) <= set(turbo.LATER)
+    for one, at, picture in zip(noisy[4:], starts[4:], target[4:], strict=True):
+        rest = (one - levels[at].sqrt() * picture) / (1 - levels[at]).sqrt()
+        assert abs(rest.std() - 1) < 0.1  # fresh noise, in the share of that time
 
 
 def test_a_second_run_begins_with_what_was_shipped(family):

@@ -1,10 +1,10 @@
 """sdxl-turbo: a picture in one step, without guidance.
 
 The teacher, sdxl-base with guidance, first draws pictures from known noise; the student then learns to say each at once from
-the same noise: by pseudo-Huber distance of the latents and by the distance of what the teacher's own encoder makes of both,
-noised alike. In the last part of training small heads on those features also learn to tell the two apart, and the student
-to mislead them (hinge loss), as in adversarial diffusion distillation (Sauer et al. 2023). It begins as the base with its
-LCM-LoRA, which can nearly do it.
+the same noise, or from the picture noised anew to one of the times at which a second to fourth step begins: by pseudo-Huber
+distance of the latents and by the distance of what the teacher's own encoder makes of both, noised alike. In the last part
+of training small heads on those features also learn to tell the two apart, and the student to mislead them (hinge loss), as
+in adversarial diffusion distillation (Sauer et al. 2023). It begins as the base with its LCM-LoRA, which can nearly do it.
 """
 
 # diffusers' annotations are narrower than what it accepts and returns:
@@ -45,6 +45,7 @@ PLAN = Plan(steps=2500, batch=16, learning_rate=2e-4, seed=91, warmup=50, weight
 PAIRS = 4000
 TEACHER_STEPS, GUIDANCE = 12, 4.0  # DPM-Solver++'s 12 steps stand for DDIM's 25 at half the cost
 LAST = 999  # the time step whose pure noise the student turns into a picture
+LATER = (749, 499, 249)  # where the other steps of two or four begin
 FEATURES, ADVERSARY = 0.1, 0.05  # weights of the losses beside the pseudo-Huber one
 ADVERSARY_FROM = 0.6  # of the steps
 IDS = (128, 128, 0, 0, 128, 128)
@@ -94,10 +95,34 @@ def pairs(teacher: SdxlTeacher, folder: Path, count: int = PAIRS) -> np.ndarray:
     return remembered(folder / f"pairs-{count}.npy", count, blocks, "teacher's pictures")
 
 
-def one_step(unet: UNet2DConditionModel, noise: Tensor, told: dict[str, Any], alpha_bar: Tensor) -> Tensor:
-    """The student's clean latents from pure noise [B, 4, h, w], as the pipeline computes them in one Euler step."""
-    noisy = (1 - alpha_bar).sqrt() * noise
-    return predict_original_sample(unet(noisy, LAST, **told).sample.float(), noisy, alpha_bar)
+def clean(
+    unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, told: dict[str, Any], alphas_cumprod: Tensor
+) -> Tensor:
+    """The student's clean latents from noisy ones [B, 4, h, w], as the pipeline computes them in one Euler step."""
+    level = alphas_cumprod[timesteps][:, None, None, None]
+    return predict_original_sample(unet(noisy, timesteps, **told).sample.float(), noisy, level)
+
+
+def begun(
+    noise: Tensor, target: Tensor, alphas_cumprod: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Where the student's steps begin: half of them at the pair's own noise, the others at its picture noised anew.
+
+    Args:
+        noise, target: float32 [B, 4, h, w], of the same pairs.
+        alphas_cumprod: float32 [1000].
+
+    Returns:
+        (noisy latents [B, 4, h, w], their time steps int64 [B]).
+    """
+    count = len(noise)
+    first = torch.arange(count) < (count + 1) // 2
+    drawn = torch.tensor(LATER)[torch.randint(0, len(LATER), (count,), generator=generator)]
+    timesteps = torch.where(first, LAST, drawn).to(noise.device)
+    anew = torch.randn(noise.shape, generator=generator).to(noise.device)
+    level = alphas_cumprod[timesteps][:, None, None, None]
+    at_first = first.to(noise.device)[:, None, None, None]
+    return torch.where(at_first, (1 - level).sqrt() * noise, add_noise(target, anew, level)), timesteps
 
 
 def encoder_features(
@@ -142,7 +167,8 @@ def loss_with(plan: Plan, teacher: SdxlTeacher, latents: np.ndarray):
         target = torch.from_numpy(latents[rows]).float().to(step.device)
         noise = torch.stack([noise_of(int(row)) for row in rows]).to(step.device)
         told, _ = teacher.conditions([prompt_of(int(row)) for row in rows], ids(len(rows), step.device))
-        said = one_step(network.parts["unet"], noise, told, levels[LAST])
+        noisy, starts = begun(noise, target, levels, step.torch)
+        said = clean(network.parts["unet"], noisy, starts, told, levels)
         distance = pseudo_huber(said, target, c=0.03).mean()
 
         # both noised alike: the frozen encoder sees what it was trained to see
