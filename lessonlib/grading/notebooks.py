@@ -115,15 +115,17 @@ def answer_source(book: Any, task_id: str) -> str | None:
     more.
 
     That is the function under `@exercise(task_id)` (of several, the last), without the decorator, and the
-    imports, functions, classes and assignments that it names, directly or through each other. None if there
-    is no answer.
+    imports, functions, classes and assignments that it names, directly or through each other. Of a name that
+    is defined several times, the last definition above the answer counts, as when its cell was run; one below
+    only where there is none above. None if there is no answer.
     """
     statements = [statement for cell in book.cells for statement in _parse(cell)]
-    answer = next((s for s in reversed(statements) if _task_id(s) == task_id), None)
-    if not isinstance(answer, ast.FunctionDef):
+    at = max((i for i, statement in enumerate(statements) if _task_id(statement) == task_id), default=None)
+    if at is None:
         return None
+    answer = statements[at]
     definitions: dict[str, ast.stmt] = {}
-    for statement in statements:
+    for statement in [*reversed(statements[at + 1 :]), *statements[: at + 1]]:
         definitions |= dict.fromkeys(_defines(statement), statement)
         if isinstance(statement, ast.FunctionDef) and _task_id(statement):
             statement.decorator_list = []  # an earlier exercise that the answer uses is not checked again

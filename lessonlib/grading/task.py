@@ -70,7 +70,7 @@ class Task:
     misconceptions: tuple[Misconception, ...]
     alternatives: tuple[Callable[..., Any], ...]  # right answers in other styles, kept as tests
     show: Callable[[np.ndarray, np.ndarray], Image] | None = None  # (expected, got) -> target beside yours
-    needs: tuple[str, ...] = ()  # modules an answer may import besides torch, numpy and Pillow
+    needs: tuple[str, ...] = ()  # modules an answer may import besides torch, numpy, Pillow and cv2
     rubric: tuple[str, ...] = ()  # what an instructor looks for in the words
     experiment: Experiment | None = None
 

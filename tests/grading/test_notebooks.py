@@ -134,6 +134,30 @@ def test_the_last_answer_counts_wherever_its_cell_is() -> None:
     assert load_answer(source, "a")(4) == 8
 
 
+def test_of_helpers_with_one_name_the_one_above_the_answer_counts() -> None:
+    """As in Jupyter: each exercise was checked when its cell ran, before the name was used again."""
+    one, two, three = (
+        f'def helper(x):\n    return {k} * x\n@exercise("{name}")\ndef {name}(x):\n    return helper(x)'
+        for k, name in ((1, "one"), (2, "two"), (3, "three"))
+    )
+    submitted = book("import math as helper", one, two, three)
+    for k, name in ((1, "one"), (2, "two"), (3, "three")):
+        source = answer_source(submitted, name)
+        assert source is not None
+        assert load_answer(source, "a")(1) == k
+    # cells in disorder: what is only below is better than nothing, and the nearest below is taken
+    below = answer_source(
+        book(
+            '@exercise("early")\ndef early(x):\n    return late(x)',
+            "def late(x):\n    return 5",
+            "def late(x):\n    return 6",
+        ),
+        "early",
+    )
+    assert below is not None
+    assert load_answer(below, "a")(1) == 5
+
+
 def test_an_answer_may_call_itself_and_its_helper_may_too() -> None:
     source = answer_source(
         book(

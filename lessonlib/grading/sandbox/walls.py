@@ -1,7 +1,7 @@
 """How the inside is started: in bubblewrap, in a container, or as a plain process.
 
-What is bound is the same everywhere: Python and its standard library, torch, NumPy, Pillow and safetensors
-with what they require, the few files of this package that the inside runs, and what a task needs besides.
+What is bound is the same everywhere: Python and its standard library, torch, NumPy, Pillow, safetensors and
+OpenCV with what they require, the few files of this package that the inside runs, and what a task needs besides.
 Everything is read-only. Tasks, references, solutions and the rest of this package are not there.
 """
 
@@ -25,7 +25,7 @@ import lessonlib
 from lessonlib.errors import LessonError
 from lessonlib.grading.sandbox.supervisor import Program
 
-PACKAGES = ("torch", "numpy", "pillow", "safetensors")
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "cv2")
 # The files of this package that the inside runs.
 OWN = (
     "__init__.py",

@@ -190,5 +190,4 @@ TASK = Task(
         ),
     ),
     alternatives=(_opencv, _converted, _merged),
-    needs=("cv2",),
 )
