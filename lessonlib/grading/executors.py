@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lessonlib.errors import LessonError
+from lessonlib.grading.sandbox import spares
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def threads(workers: int) -> Iterator[tuple[Executor, int]]:
         yield pool, 2 * workers
     finally:
         pool.shutdown(cancel_futures=True)
+        spares.close()
 
 
 @contextmanager

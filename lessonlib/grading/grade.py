@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -29,7 +30,7 @@ from lessonlib.grading import submissions, tasks
 from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.results import Results
 from lessonlib.grading.roster import Student
-from lessonlib.grading.sandbox import wire
+from lessonlib.grading.sandbox import spares, wire
 from lessonlib.grading.sandbox.levels import WALLS
 from lessonlib.grading.sandbox.supervisor import Level, Limits, Reply, Sandbox
 from lessonlib.grading.submissions import Contents, Handed
@@ -117,8 +118,7 @@ def grade_student(student: Student, contents: Contents, terms: Terms) -> Row:
         LessonError: the sandbox does not start; the submission is not to blame and is not graded.
     """
     start = time.monotonic()
-    walls = _Walls(terms, start + terms.student_seconds)
-    try:
+    with _Walls(terms, start + terms.student_seconds) as walls:
         answers, notes = walls.answers(contents)
         graded = []
         for task in terms.tasks():
@@ -127,8 +127,6 @@ def grade_student(student: Student, contents: Contents, terms: Terms) -> Row:
             else:
                 grade = walls.grade(task, _in_order(task, answers.get(task.id, [])))
             graded.append(grade)
-    finally:
-        walls.close()
     return {
         "student": {"id": student.id, "name": student.name, "on_roster": student.on_roster},
         "submission": contents.digest,
@@ -142,17 +140,14 @@ def grade_student(student: Student, contents: Contents, terms: Terms) -> Row:
     }
 
 
-class _Walls:
-    """One student's sandboxes: one for each set of modules that tasks need, started when first needed."""
+class _Walls(ExitStack):
+    """One student's sandboxes: one for each set of modules that tasks need, taken when first needed."""
 
     def __init__(self, terms: Terms, deadline: float) -> None:
+        super().__init__()
         self._terms = terms
         self._deadline = deadline
         self._sandboxes: dict[tuple[str, ...], Sandbox] = {}
-
-    def close(self) -> None:
-        for sandbox in self._sandboxes.values():
-            sandbox.close()
 
     def answers(self, contents: Contents) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
         """Task id -> (place, program) of each answer found, and a sentence for each unreadable notebook."""
@@ -187,7 +182,7 @@ class _Walls:
     def _ask(self, needs: tuple[str, ...], request: Callable[[Sandbox, Limits], Reply]) -> Reply | None:
         """A request to the sandbox of these needs; None once the student's time is used up."""
         if needs not in self._sandboxes:
-            self._sandboxes[needs] = Sandbox(WALLS[self._terms.level](needs))
+            self._sandboxes[needs] = self.enter_context(spares.sandbox(WALLS[self._terms.level](needs)))
         sandbox = self._sandboxes[needs]
         limits = self._terms.limits
         left = self._deadline - time.monotonic()

@@ -21,9 +21,9 @@ from sandboxes import needs_bwrap
 from lessonlib.errors import LessonError
 from lessonlib.grading import references, tasks
 from lessonlib.grading.grade import hidden_cases, judged
-from lessonlib.grading.sandbox import levels, walls
+from lessonlib.grading.sandbox import levels, spares, walls
 from lessonlib.grading.sandbox.canaries import escapes
-from lessonlib.grading.sandbox.supervisor import Limits, Sandbox
+from lessonlib.grading.sandbox.supervisor import Limits, Program, Sandbox
 
 pytestmark = needs_bwrap
 
@@ -41,9 +41,18 @@ def answer(noise_pred, guidance_scale):
 ZEROS = "    return torch.zeros_like(noise_pred.chunk(2)[0])\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(walls.bubblewrap()) as one:
+def started() -> Program:
+    """bubblewrap where namespaces cannot be made inside it: every student's sandbox is started anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walls, "_namespaces_nest", lambda: False)
+        return walls.bubblewrap()
+
+
+@pytest.fixture(scope="module", params=["renewed", "started"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    if request.param == "renewed" and not walls.bubblewrap().renews:
+        pytest.skip("namespaces cannot be made inside bubblewrap's here")
+    with Sandbox(walls.bubblewrap() if request.param == "renewed" else started()) as one:
         one.start()
         process = one._process
         assert process is not None
@@ -439,12 +448,24 @@ def test_an_attack_scores_nothing_and_harms_nobody(name: str, sandbox: Sandbox) 
     _nothing_is_left(sandbox)
 
 
-# What ends the sandbox itself: it starts again for the next exercise.
+# What ends the sandbox itself where it is started anew, for it starts again for the next exercise; a renewed one's server is
+# the first process of its namespace, which nobody in it can kill or stop. name -> (kind where started, where renewed, ...)
 FATAL = {
-    "killing the grader": ("lost", program("os.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)"), LIMITS),
-    "killing everybody": ("lost", program("os.kill(-1, 9)\nimport time\ntime.sleep(60)"), LIMITS),
-    "stopping the grader": ("lost", program("os.kill(os.getppid(), 19)\nimport time\ntime.sleep(60)"), SHORT),
+    "killing the grader": (
+        "lost",
+        "timeout",
+        program("os.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)"),
+        SHORT,
+    ),
+    "killing everybody": ("lost", "error", program("os.kill(-1, 9)\nimport time\ntime.sleep(60)"), SHORT),
+    "stopping the grader": (
+        "lost",
+        "timeout",
+        program("os.kill(os.getppid(), 19)\nimport time\ntime.sleep(60)"),
+        SHORT,
+    ),
     "memory through many processes": (
+        "memory",
         "memory",
         program(
             "import time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = bytearray(140 << 20)\n"
@@ -458,14 +479,17 @@ FATAL = {
 
 @pytest.mark.parametrize("name", FATAL)
 def test_an_attack_that_ends_the_sandbox_ends_nothing_else(name: str, sandbox: Sandbox) -> None:
-    kind, source, limits = FATAL[name]
+    lost, held, source, limits = FATAL[name]
+    kind = held if sandbox.program.renews else lost
     sandbox.start()
     assert sandbox._process is not None
     before = psutil.Process(sandbox._process.pid).children(recursive=True)
     result = grade(sandbox, source, limits)
     assert (result["points"], result["kind"]) == (0, kind), result
     assert result["reason"]
-    assert not [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert kind not in ("lost", "memory") or not [
+        p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE
+    ]
     assert grade(sandbox, HONEST)["points"] == TASK.points
     _nothing_is_left(sandbox)
 
@@ -475,9 +499,10 @@ def _nothing_is_left(sandbox: Sandbox) -> None:
     assert sandbox._process is not None
     family = [psutil.Process(sandbox._process.pid), *psutil.Process(sandbox._process.pid).children(True)]
     names = [p.name() for p in family if p.status() != psutil.STATUS_ZOMBIE]
+    servers = 3 if sandbox.program.renews else 1  # the one that loaded torch, and two of this student
     assert [name for name in names if name not in ("bwrap", "setpriv")] == [
         os.path.basename(walls.python())[:15]
-    ]
+    ] * servers
     assert not os.path.exists("/tmp/lesson-pwned")
     assert not os.path.exists("/autograder/results/results.json")
     assert Path(torch.__file__).stat().st_size
@@ -504,12 +529,84 @@ def test_what_an_exercise_needs_is_there_and_no_more(sandbox: Sandbox) -> None:
         assert grade(wider, program("import lessonlib.grading.tasks"))["kind"] == "error"
 
 
-def test_the_canaries_hold_here() -> None:
-    assert escapes(walls.bubblewrap()) == []
+# A student leaves something in every place that processes can share, and a process that listens.
+PLANTED = program(
+    """
+import ctypes, socket
+libc = ctypes.CDLL(None, use_errno=True)
+for folder in ("/tmp", "/dev/shm"):
+    open(folder + "/mine", "w").write("mine")
+libc.shmget(4242, 4096, 0o1666)
+libc.syscall(248, b"user", b"mine", b"mine", 4, -4)
+if os.fork() == 0:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(chr(0) + "mine")
+    listener.listen()
+    import time
+    time.sleep(60)
+import time
+time.sleep(0.3)
+"""
+)
+# The places where it is found; a process has no pid of its own to be found by, but listens.
+FOUND = program(
+    """
+import ctypes, socket
+libc = ctypes.CDLL(None, use_errno=True)
+found = [folder for folder in ("/tmp", "/dev/shm") if os.path.exists(folder + "/mine")]
+found += ["memory"] if libc.shmget(4242, 4096, 0) >= 0 else []
+found += ["keyring"] if libc.syscall(250, 10, -4, b"user", b"mine", 0) >= 0 else []
+try:
+    socket.socket(socket.AF_UNIX).connect(chr(0) + "mine")
+    found += ["socket"]
+except OSError:
+    pass
+found += [str(len([name for name in os.listdir("/proc") if name.isdigit()])) + " processes"]
+raise ValueError(" ".join(found))
+"""
+)
+
+
+def test_nothing_of_one_student_is_there_for_the_next(sandbox: Sandbox) -> None:
+    def found() -> list[str]:
+        return grade(sandbox, FOUND)["details"]["error"].split()[1:]
+
+    sandbox.renew()
+    clean = found()
+    grade(sandbox, PLANTED)
+    assert found() == [
+        "/tmp",
+        "/dev/shm",
+        "memory",
+        "keyring",
+        *clean,
+    ]  # the same student: only processes are gone
+    process = sandbox._process
+    sandbox.renew()
+    assert found() == clean
+    assert (sandbox._process is process) == sandbox.program.renews
+
+
+def test_a_sandbox_that_cannot_be_renewed_is_started_anew(sandbox: Sandbox) -> None:
+    sandbox.start()
+    process = sandbox._process
+    assert process is not None
+    for server in psutil.Process(process.pid).children(recursive=True):
+        server.kill()
+    process.wait()
+    sandbox.renew()
+    assert grade(sandbox, HONEST)["points"] == TASK.points
+    assert sandbox._process is not process
+
+
+@pytest.mark.parametrize("kind", ["renewed", "started"])
+def test_the_canaries_hold_here(kind: str) -> None:
+    assert escapes(walls.bubblewrap() if kind == "renewed" else started()) == []
+    spares.close()
 
 
 def test_a_wall_with_a_hole_is_seen_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = walls.bubblewrap()
+    sound = started()
     command = [
         part for one in sound.command for part in ((one, "--share-net") if one == "--unshare-all" else (one,))
     ]

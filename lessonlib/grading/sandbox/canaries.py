@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lessonlib.errors import LessonError
 from lessonlib.grading import references
-from lessonlib.grading.sandbox import wire
-from lessonlib.grading.sandbox.supervisor import Limits, Program, Sandbox
+from lessonlib.grading.sandbox import spares, wire
+from lessonlib.grading.sandbox.supervisor import Limits, Program
 
 # canary -> what the sandbox would let a student do
 CANARIES = {
@@ -29,6 +29,7 @@ CANARIES = {
     "fill": "fill the disk",
     "descriptors": "use open files of the grader",
     "environment": "read your environment variables",
+    "namespaces": "make namespaces, and be root in them",
 }
 
 # Each function returns whether it got out.
@@ -126,9 +127,15 @@ def environment(planted, solutions, port, pid, secret):
     return secret in os.environ.values()
 
 
+def namespaces(planted, solutions, port, pid, secret):
+    import ctypes
+    libc = ctypes.CDLL(None)
+    return any(libc.unshare(flag) == 0 for flag in (0x10000000, 0x20000, 0x20000000))
+
+
 def probe(planted, solutions_folder, port, pid, secret):
     flags = []
-    for canary in (read, solutions, import_, write, connect, processes, fork, fill, descriptors, environment):
+    for canary in (read, solutions, import_, write, connect, processes, fork, fill, descriptors, environment, namespaces):
         try:
             flags.append(bool(canary(planted, solutions_folder, port, pid, secret)))
         except (OSError, ImportError):
@@ -158,7 +165,7 @@ def escapes(program: Program) -> list[str]:
         }
         os.environ["LESSON_CANARY"] = secret
         try:
-            with Sandbox(program) as sandbox:
+            with spares.sandbox(program) as sandbox:
                 reply = sandbox.run(PROBE, wire.pack_inputs([inputs]), Limits(seconds=60))
         finally:
             del os.environ["LESSON_CANARY"]

@@ -1,14 +1,16 @@
 """The program that runs in the sandbox: torch is loaded once, then every request gets a fork of its own.
 
-It knows no seed, no right answer and no other student. It speaks with the supervisor over its standard input
-and output, which it takes for itself: the forks have neither. A request is `extract` (find the answers in a
-notebook) or `run` (call an answer on inputs); both are done in a fork, because both can crash.
+Where namespaces can be made inside the sandbox, each student gets a fork in namespaces of its own first (`nursery`): then
+torch is loaded once for a class. It knows no seed, no right answer and no other student. It speaks with the supervisor over
+its standard input and output, which it takes for itself: the forks of requests have neither. A request is `extract` (find
+the answers in a notebook) or `run` (call an answer on inputs); both are done in a fork, because both can crash.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import io
 import json
 import linecache
@@ -22,7 +24,7 @@ from typing import IO, Any, NoReturn
 
 from lessonlib.grading.calling import Output, call_all, message
 from lessonlib.grading.notebooks import answer_source, answered, load_answer
-from lessonlib.grading.sandbox import wire
+from lessonlib.grading.sandbox import namespaces, wire
 
 LARGEST_REQUEST = 1 << 30
 PROCESSES = 48  # with threads
@@ -30,25 +32,49 @@ FILES = 64
 LARGEST_FILE = 16 << 20
 
 
-def serve(alone: bool, preload: list[str]) -> None:
-    """Answer requests until the supervisor is gone.
+def nursery(requests: IO[bytes], replies: IO[bytes]) -> None:
+    """One server after another, each in namespaces of its own, until the supervisor is gone or a server is lost."""
+    left = 0
+    while left == 0:
+        pid = os.fork()
+        if pid == 0:
+            _be_the_server(requests, replies)
+        _, status = os.waitpid(pid, 0)
+        left = os.waitstatus_to_exitcode(status)
+    sys.exit(left)
+
+
+def _be_the_server(requests: IO[bytes], replies: IO[bytes]) -> NoReturn:
+    left = 1
+    try:
+        namespaces.enter()
+        serve(requests, replies, alone=True)
+        left = 0
+    except EOFError:
+        pass
+    except OSError as error:
+        print(error, file=sys.stderr)
+    finally:
+        os._exit(left)
+
+
+def serve(requests: IO[bytes], replies: IO[bytes], *, alone: bool) -> None:
+    """Answer requests until the supervisor says that the student leaves.
 
     Args:
         alone: nothing else runs in this process namespace, so whatever is left after a request can be killed.
-        preload: modules that every fork then has.
+
+    Raises:
+        EOFError: the supervisor is gone.
     """
-    requests, replies = _take(0, "rb"), _take(1, "wb")
-    for name in preload:
-        __import__(name)
     _keep_out(alone)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     wire.send(replies, json.dumps({"status": "ready"}).encode())
     while True:
-        try:
-            head, body = wire.receive(requests, LARGEST_REQUEST)
-        except EOFError:
-            return
+        head, body = wire.receive(requests, LARGEST_REQUEST)
         request = json.loads(head)
+        if request["do"] == "leave":
+            return
         if hasattr(os, "fork"):
             wire.send(replies, *_in_fork(request, body, alone, (requests, replies)))
         else:  # Windows: one request a process; the supervisor starts another
@@ -202,7 +228,11 @@ def _finish(pid: int, alone: bool, deadline: float) -> int | None:
     for kill, whom in ((os.kill, -1),) if alone else ((os.killpg, pid), (os.kill, pid)):
         with contextlib.suppress(OSError):  # nobody is left
             kill(whom, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
+    status = 0
+    with contextlib.suppress(ChildProcessError):
+        while True:  # the first process of a namespace inherits the others
+            child, how = os.waitpid(-1, 0)
+            status = how if child == pid else status
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
@@ -211,5 +241,15 @@ def _gone(pid: int) -> bool:
 
 
 def main() -> None:
-    """`inside.py alone|shared MODULES...`"""
-    serve(sys.argv[1] == "alone", sys.argv[2:])
+    """`inside.py nursery|alone|shared MODULES...`; every fork then has the modules."""
+    kind, *preload = sys.argv[1:]
+    requests, replies = _take(0, "rb"), _take(1, "wb")
+    for name in preload:
+        __import__(name)
+    gc.collect()
+    gc.freeze()  # or each fork's first collection would touch, and so copy, all that was loaded here
+    with contextlib.suppress(EOFError):
+        if kind == "nursery":
+            nursery(requests, replies)
+        else:
+            serve(requests, replies, alone=kind == "alone")

@@ -43,6 +43,7 @@ class Program:
 
     remove: ends what outlives the command, such as a container.
     user: whom root starts it as.
+    renews: it can make itself the next student's without being started again.
     """
 
     level: Level
@@ -50,6 +51,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     user: int | None = None
+    renews: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Reply:
 
 
 class Sandbox:
-    """One sandbox, for one student: started when it is first asked, and again after it was lost."""
+    """One sandbox, for one student at a time: started when it is first asked, and again after it was lost."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -90,6 +92,17 @@ class Sandbox:
     def run(self, source: str, inputs: bytes, limits: Limits) -> Reply:
         """Call an answer on packed inputs; `data` are packed outputs."""
         return self._ask({"do": "run", "source": source}, inputs, limits)
+
+    def renew(self) -> None:
+        """Make it the next student's: of the one before, no process and no file is left."""
+        if self._process is None:
+            return
+        if self.program.renews:
+            leave = (json.dumps({"do": "leave"}).encode(), b"")
+            exchange = _Exchange(self._process, leave, 1 << 16)
+            if exchange.wait(START) and exchange.reply is not None:
+                return
+        self.close()
 
     def close(self) -> None:
         """Kill everything inside."""
@@ -206,7 +219,17 @@ def _kill(process: subprocess.Popen[bytes], family: Sequence[psutil.Process]) ->
         with contextlib.suppress(psutil.Error):
             one.kill()  # refused if the number has become another process since
     process.wait()
-    psutil.wait_procs(everybody, timeout=10)
+    deadline = time.monotonic() + 10
+    while any(_lives(one) for one in everybody) and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it can still do anything: a zombie only waits until somebody asks how it ended."""
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return False
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

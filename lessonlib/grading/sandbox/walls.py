@@ -23,9 +23,11 @@ from pathlib import Path
 
 import lessonlib
 from lessonlib.errors import LessonError
+from lessonlib.grading.sandbox.namespaces import SPACE
 from lessonlib.grading.sandbox.supervisor import Program
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "cv2")
+PRELOADED = ("torch", "PIL.Image", "safetensors.torch", "safetensors.numpy", "cv2")
 # The files of this package that the inside runs.
 OWN = (
     "__init__.py",
@@ -39,8 +41,8 @@ OWN = (
     "grading/sandbox/__init__.py",
     "grading/sandbox/wire.py",
     "grading/sandbox/inside.py",
+    "grading/sandbox/namespaces.py",
 )
-SPACE = 64 << 20  # bytes of /tmp and of /dev/shm
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -175,13 +177,15 @@ def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
-def _start(code: str, packages: str, alone: bool, needs: tuple[str, ...]) -> list[str]:
-    """The command that starts the inside; -I and -S keep every other path and set-up out."""
-    program = (
-        f"import sys; sys.path[:0] = {[code, packages]!r}; "
-        "from lessonlib.grading.sandbox.inside import main; main()"
-    )
-    return [python(), "-I", "-S", "-B", "-c", program, "alone" if alone else "shared", *needs]
+def _start(code: str, packages: str, kind: str, needs: tuple[str, ...]) -> list[str]:
+    """The command that starts the inside as this kind of server."""
+    program = "from lessonlib.grading.sandbox.inside import main; main()"
+    return [*_python(code, packages, program), kind, *PRELOADED, *needs]
+
+
+def _python(code: str, packages: str, program: str) -> list[str]:
+    """A program in the bound Python; -I and -S keep every other path and set-up out."""
+    return [python(), "-I", "-S", "-B", "-c", f"import sys; sys.path[:0] = {[code, packages]!r}; {program}"]
 
 
 # --- bubblewrap ---------------------------------------------------------------------------------------------
@@ -190,22 +194,52 @@ def _start(code: str, packages: str, alone: bool, needs: tuple[str, ...]) -> lis
 def bubblewrap(needs: tuple[str, ...] = ()) -> Program:
     """A sandbox of namespaces: no network, no other process, nothing to write but a small /tmp.
 
+    Where the kernel lets it, it can be renewed for the next student: what a student's code sees are then namespaces of that
+    student's own inside bubblewrap's, and it has no capability in either.
+
     Run by root, the inside is another user (nobody) outside as well, because the kernel does not limit root's
     number of processes.
 
     Raises:
         LessonError: bwrap is not installed.
     """
+    renews = _namespaces_nest()
+    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, "nursery" if renews else "alone", needs)
+    return Program(
+        "sandboxed", _in_bubblewrap(needs, inside, renews), {"PATH": "/usr/bin:/bin"}, renews=renews
+    )
+
+
+@cache
+def _namespaces_nest() -> bool:
+    """Whether namespaces can be made inside bubblewrap's: some systems take every capability from what bwrap starts."""
+    inside = _python(
+        INSIDE_CODE, INSIDE_PACKAGES, "from lessonlib.grading.sandbox.namespaces import enter; enter()"
+    )
+    try:
+        tried = subprocess.run(
+            _in_bubblewrap((), inside, True),
+            env={"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def _in_bubblewrap(needs: tuple[str, ...], inside: list[str], nests: bool) -> tuple[str, ...]:
+    """The command that runs another in bubblewrap, where it may make namespaces or not."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise LessonError(
             "bubblewrap is not installed: `apt-get install bubblewrap` (Debian, Ubuntu), `dnf install "
             "bubblewrap` (Fedora) or `conda install -c conda-forge bubblewrap`."
         )
-    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, True, needs)
     bound = binds(needs)
     if os.geteuid() != 0:
-        return Program("sandboxed", tuple(_namespaces(bwrap, bound) + inside))
+        return tuple(_namespaces(bwrap, bound, nests) + inside)
     stages = {place: f"/stage/{number}" for number, place in enumerate(bound)}
     outer = [bwrap, "--die-with-parent", "--ro-bind", "/usr", "/usr"]
     for name in ("/lib", "/lib64", "/bin", "/sbin"):
@@ -218,12 +252,10 @@ def bubblewrap(needs: tuple[str, ...] = ()) -> Program:
     for place, stage in stages.items():
         outer += ["--ro-bind", bound[place], stage]
     outer += ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
-    return Program(
-        "sandboxed", tuple(outer + _namespaces("/bwrap", stages) + inside), {"PATH": "/usr/bin:/bin"}
-    )
+    return tuple(outer + _namespaces("/bwrap", stages, nests) + inside)
 
 
-def _namespaces(bwrap: str, bound: Binds) -> list[str]:
+def _namespaces(bwrap: str, bound: Binds, nests: bool) -> list[str]:
     command = [
         bwrap,
         "--unshare-all",
@@ -235,14 +267,8 @@ def _namespaces(bwrap: str, bound: Binds) -> list[str]:
         "--cap-drop",
         "ALL",
     ]
-    command += [
-        "--clearenv",
-        "--die-with-parent",
-        "--new-session",
-        "--disable-userns",
-        "--hostname",
-        "sandbox",
-    ]
+    command += ["--cap-add", "CAP_SYS_ADMIN"] if nests else ["--disable-userns"]
+    command += ["--clearenv", "--die-with-parent", "--new-session", "--hostname", "sandbox"]
     for name, value in ENVIRONMENT.items():
         command += ["--setenv", name, value]
     for place, path in bound.items():
@@ -290,7 +316,7 @@ def container(needs: tuple[str, ...] = ()) -> Program:
         command += ["--tmpfs", f"{folder}:{empty}"]
     # Root may do everything to a process of its container but what `--cap-drop` took: nobody else is in it.
     command += ["--entrypoint", python(), IMAGE]
-    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, True, needs)[1:]
+    inside = _start(INSIDE_CODE, INSIDE_PACKAGES, "alone", needs)[1:]
     return Program("container", tuple(command + inside), dict(os.environ), (engine, "rm", "--force", name))
 
 
@@ -310,7 +336,7 @@ def process(needs: tuple[str, ...] = ()) -> Program:
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
     environment = {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     user = int(NOBODY) if _nobody_reads(code, packages) else None
-    return Program("process", tuple(_start(code, packages, False, needs)), environment, user=user)
+    return Program("process", tuple(_start(code, packages, "shared", needs)), environment, user=user)
 
 
 @cache
