@@ -1,5 +1,7 @@
 """Install the course into `.venv`: `python3 tools/install.py`, with `--dev` for what the tests need as well.
 
+`--detectors` installs the extra of that name into an environment of its own over `.venv`, for its tests.
+
 It needs Python 3.11 or newer and nothing else. `make` runs it; on Windows it is run by hand. It may be run
 again at any time: what is there is left alone.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+DETECTORS = ROOT / "build/detectors"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 PIP = (str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check")
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -20,6 +23,7 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Install the course into .venv.")
     parser.add_argument("--dev", action="store_true", help="also install what the tests need")
+    parser.add_argument("--detectors", action="store_true", help="the extra, into build/detectors over .venv")
     parser.add_argument("--here", action="store_true", help="into this Python, whose torch is kept (Colab)")
     options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036  (this file is what says so)
@@ -29,6 +33,9 @@ def main() -> None:
         )
     if options.here:
         install_here()
+        return
+    if options.detectors:
+        install_detectors()
         return
     make_venv()
     if sys.platform == "linux" and not has_nvidia_gpu():
@@ -43,6 +50,37 @@ def install_here() -> None:
     others = [line for line in requirements() if line != torch_requirement()]
     subprocess.run([*pip, *others], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
+
+
+def install_detectors() -> None:
+    """Install what the extra needs and `.venv` lacks: a torchvision there may break what it holds."""
+    subprocess.run([str(VENV_PYTHON), "-m", "venv", "--clear", str(DETECTORS)], check=True)
+    python = DETECTORS / VENV_PYTHON.relative_to(VENV)
+    below, own = (site_packages(one) for one in (VENV_PYTHON, python))
+    (Path(own) / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n", encoding="utf-8")
+    kept = subprocess.run(
+        [*PIP, "list", "--format=freeze"], capture_output=True, text=True, check=True
+    ).stdout
+    constraints = DETECTORS / "constraints.txt"
+    constraints.write_text(
+        "".join(f"{line}\n" for line in kept.split() if "lessonlib" not in line), encoding="utf-8"
+    )
+    pip = (
+        str(python),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "-c",
+        str(constraints),
+    )
+    subprocess.run([*pip, *requirements("detectors")], check=True)
+
+
+def site_packages(python: Path) -> str:
+    program = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def make_venv() -> None:
@@ -75,10 +113,11 @@ def install_cpu_torch() -> None:
         )
 
 
-def requirements() -> list:
+def requirements(extra: str = "") -> list:
     import tomllib
 
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["optional-dependencies"][extra] if extra else project["dependencies"]
 
 
 def torch_requirement() -> str:
