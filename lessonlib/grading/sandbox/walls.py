@@ -95,7 +95,7 @@ def hidden() -> list[str]:
     base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
     folders = {sysconfig.get_path(name, vars=base) for name in ("purelib", "platlib")}
     folders |= {"/usr/lib/python3/dist-packages", "/usr/local/lib"}
-    seen = binds()
+    seen = binds(())
     return sorted(f for f in folders if os.path.isdir(f) and any(_is_below(f, place) for place in seen))
 
 
