@@ -27,14 +27,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from functools import cache
 
 from lessonlib.errors import LessonError
 from lessonlib.grading.task import Task
 
 
-def ids() -> list[str]:
+@cache
+def ids() -> tuple[str, ...]:
     """The ids of all tasks."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 
 
 def get(task_id: str) -> Task:
