@@ -1,8 +1,11 @@
 """Measures of ControlNets, IP-Adapters and inpainting: right on real scenes, wrong on shuffled ones, whole on a store."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from lessonlib.conditions import CONTROLNETS
@@ -51,6 +54,22 @@ def test_the_exchanged_object_is_new_and_never_held_out():
         assert new.things[0].name != old.things[0].name
         assert (new.background, new.style) == (old.background, old.style)
         assert not is_held_out(new)
+
+
+def test_a_soft_rim_keeps_both_sides_and_lowers_the_seam():
+    rng = np.random.default_rng(0)
+    real, painting = rng.integers(100, 110, (2, 3, 64, 64, 3)).astype(np.uint8)
+    painting = painting + 60
+    holes = np.zeros((3, 64, 64), bool)
+    holes[:, 16:48, 16:48] = True
+    pipeline = SimpleNamespace(mask_processor=VaeImageProcessor(do_binarize=True))
+    soft = inpainting.softened(pipeline, holes)
+    hard = inpainting.laid_over(painting, real, holes)
+    made = inpainting.laid_over(painting, real, soft)
+    assert np.array_equal(hard, np.where(holes[..., None], painting, real))
+    assert np.array_equal(made[:, 28:36, 28:36], painting[:, 28:36, 28:36])
+    assert np.array_equal(made[:, :8], real[:, :8])
+    assert inpainting.seam(made, real, holes).high < inpainting.seam(hard, real, holes).low / 2
 
 
 def test_an_outpainted_canvas_holds_the_picture():
@@ -104,6 +123,7 @@ EXPECTED = {
     },
     "inpainting": {
         ("sd15-inpainting", "object", "in the mask"), ("sd15-inpainting", "seam", "in the mask"),
+        ("sd15-inpainting", "seam", "in the mask, soft rim"), ("sd15-inpainting", "seam", "nothing painted, the VAE alone"),
         ("sd15-inpainting", "seam", "outpainting"), ("sd15-inpainting", "background", "outpainting"),
     },
     "together": {
