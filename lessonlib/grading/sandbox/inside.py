@@ -233,6 +233,13 @@ def _finish(pid: int, alone: bool, deadline: float) -> int | None:
         while True:  # the first process of a namespace inherits the others
             child, how = os.waitpid(-1, 0)
             status = how if child == pid else status
+    patience = time.monotonic() + 2
+    with contextlib.suppress(OSError):
+        while (
+            alone and time.monotonic() < patience
+        ):  # whom another process inherited may take a moment to die
+            os.kill(-1, signal.SIGKILL)
+            time.sleep(0.002)
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
