@@ -47,6 +47,11 @@ def call(function: Callable[..., Any], inputs: Inputs) -> Output:
     return read(value)
 
 
+def settings() -> tuple[Any, ...]:
+    """What an answer may change for all that is called after it, without meaning harm."""
+    return torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+
+
 def _own_line(function: Callable[..., Any], trace: TracebackType | None) -> str:
     """`line 3: u, c = noise_pred.chunk(3)`: the last frame in the function's own file or cell."""
     try:

@@ -13,12 +13,13 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ from lessonlib.grading import submissions, tasks
 from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.results import Results
 from lessonlib.grading.roster import Student
-from lessonlib.grading.sandbox import spares, wire
+from lessonlib.grading.sandbox import spares, supervisor, wire
 from lessonlib.grading.sandbox.levels import WALLS
-from lessonlib.grading.sandbox.supervisor import Level, Limits, Reply, Sandbox
+from lessonlib.grading.sandbox.supervisor import Level, Limits, Reply, Request, Sandbox
 from lessonlib.grading.submissions import Contents, Handed
 from lessonlib.grading.task import Case, Task, cases
 
 Row = dict[str, Any]
+Answer = tuple[str, str]  # the notebook that it was found in, and the program
 TRIES = 3  # answers to one task, in several notebooks, of which the first that is begun counts
 
 # References and measures draw from torch's own generator: one at a time.
@@ -119,13 +121,15 @@ def grade_student(student: Student, contents: Contents, terms: Terms) -> Row:
     """
     start = time.monotonic()
     with _Walls(terms, start + terms.student_seconds) as walls:
-        answers, notes = walls.answers(contents)
+        found, notes = walls.answers(contents)
+        answers = {task.id: _in_order(task, found.get(task.id, [])) for task in terms.tasks()}
+        right = walls.right_ones(answers)
         graded = []
         for task in terms.tasks():
             if contents.refused:
                 grade = _zero(task, "missing" if not contents.digest else "refused", contents.refused)
             else:
-                grade = walls.grade(task, _in_order(task, answers.get(task.id, [])))
+                grade = right.get(task.id) or walls.grade(task, answers[task.id])
             graded.append(grade)
     return {
         "student": {"id": student.id, "name": student.name, "on_roster": student.on_roster},
@@ -149,12 +153,14 @@ class _Walls(ExitStack):
         self._deadline = deadline
         self._sandboxes: dict[tuple[str, ...], Sandbox] = {}
 
-    def answers(self, contents: Contents) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
-        """Task id -> (place, program) of each answer found, and a sentence for each unreadable notebook."""
-        found: dict[str, list[tuple[str, str]]] = {}
+    def answers(self, contents: Contents) -> tuple[dict[str, list[Answer]], list[str]]:
+        """Task id -> each answer found, and a sentence for each unreadable notebook."""
+        found: dict[str, list[Answer]] = {}
         notes = []
-        for place, notebook in contents.notebooks.items():
-            reply = self._ask((), lambda sandbox, limits, n=notebook: sandbox.extract(n, limits))
+        requests = [supervisor.extract(notebook) for notebook in contents.notebooks.values()]
+        together = [reply for reply in self._ask((), requests) if reply.status == "done"]
+        alone = (self._alone((), request) for request in requests[len(together) :])
+        for place, reply in zip(contents.notebooks, chain(together, alone), strict=True):
             sources = _sources(reply)
             if sources is None:
                 notes.append(f"{place} cannot be read as a notebook.")
@@ -162,34 +168,64 @@ class _Walls(ExitStack):
                 found.setdefault(task_id, []).append((place, source))
         return found, notes
 
-    def grade(self, task: Task, candidates: Iterable[tuple[str, str]]) -> Row:
+    def right_ones(self, answers: Mapping[str, Sequence[Answer]]) -> dict[str, Row]:
+        """Task id -> grade of each answer that is right when the first answers are called one after the other.
+
+        Most of the time that a small answer takes is its process's. They are one person's answers, but one may
+        spoil the process for another: only what is right there counts, the rest is called by itself.
+        """
+        right: dict[str, Row] = {}
+        begun = [task for task in self._terms.tasks() if answers[task.id]]
+        for needs in dict.fromkeys(task.needs for task in begun):
+            chosen = [task for task in begun if task.needs == needs]
+            if len(chosen) == 1:
+                continue
+            requests = [self._request(task, answers[task.id][0]) for task in chosen]
+            for task, reply in zip(chosen, self._ask(needs, requests), strict=False):
+                grade = self._judged(task, reply, answers[task.id][0])
+                if grade["kind"] == "passed":
+                    right[task.id] = grade
+        return right
+
+    def grade(self, task: Task, candidates: Iterable[Answer]) -> Row:
         """The grade of the first answer that is more than an untouched stub."""
         grade = _zero(task, "missing", "No answer to this exercise was found.")
-        for place, source in candidates:
-            grade = self._grade(task, source) | {"place": place}
+        for answer in candidates:
+            reply = self._alone(task.needs, self._request(task, answer))
+            grade = self._judged(task, reply, answer)
             if grade["kind"] != "unsolved":
                 break
         return grade
 
-    def _grade(self, task: Task, source: str) -> Row:
-        hidden, inputs = hidden_cases(task.id, self._terms.seed)
-        reply = self._ask(task.needs, lambda sandbox, limits: sandbox.run(source, inputs, limits))
+    def _request(self, task: Task, answer: Answer) -> Request:
+        _, inputs = hidden_cases(task.id, self._terms.seed)
+        return supervisor.run(answer[1], inputs)
+
+    def _judged(self, task: Task, reply: Reply | None, answer: Answer) -> Row:
+        place, source = answer
         if reply is None:
             seconds = f"{self._terms.student_seconds:g}"
-            return _zero(task, "time used up", f"The {seconds} s that a submission may take were used up.")
-        return judged(task, hidden, reply, source, self._terms.limits) | {"seconds": reply.seconds}
+            grade = _zero(task, "time used up", f"The {seconds} s that a submission may take were used up.")
+            return grade | {"place": place}
+        hidden, _ = hidden_cases(task.id, self._terms.seed)
+        grade = judged(task, hidden, reply, source, self._terms.limits)
+        return grade | {"seconds": reply.seconds, "place": place}
 
-    def _ask(self, needs: tuple[str, ...], request: Callable[[Sandbox, Limits], Reply]) -> Reply | None:
-        """A request to the sandbox of these needs; None once the student's time is used up."""
+    def _alone(self, needs: tuple[str, ...], request: Request) -> Reply | None:
+        """A reply to one request; none once the student's time is used up."""
+        return next(iter(self._ask(needs, [request])), None)
+
+    def _ask(self, needs: tuple[str, ...], requests: Sequence[Request]) -> list[Reply]:
+        """Replies from the sandbox of these needs, as `Sandbox.ask_all`; none once the student's time is used up."""
+        left = self._deadline - time.monotonic()
+        if left <= 0 or not requests:
+            return []
         if needs not in self._sandboxes:
             self._sandboxes[needs] = self.enter_context(spares.sandbox(WALLS[self._terms.level](needs)))
         sandbox = self._sandboxes[needs]
         limits = self._terms.limits
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            return None
         sandbox.start()
-        return request(sandbox, Limits(min(limits.seconds, left), limits.memory, limits.result))
+        return sandbox.ask_all(requests, Limits(min(limits.seconds, left), limits.memory, limits.result))
 
 
 def _sources(reply: Reply | None) -> dict[str, str] | None:
@@ -205,7 +241,7 @@ def _sources(reply: Reply | None) -> dict[str, str] | None:
     return sources
 
 
-def _in_order(task: Task, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _in_order(task: Task, found: list[Answer]) -> list[Answer]:
     """Answers in the task's own notebook first, then those in the file whose name comes last."""
     return sorted(found, key=lambda pair: (task.notebook in pair[0], pair[0]), reverse=True)[:TRIES]
 

@@ -23,7 +23,7 @@ from lessonlib.grading import references, tasks
 from lessonlib.grading.grade import hidden_cases, judged
 from lessonlib.grading.sandbox import levels, spares, walls
 from lessonlib.grading.sandbox.canaries import escapes
-from lessonlib.grading.sandbox.supervisor import Limits, Program, Sandbox
+from lessonlib.grading.sandbox.supervisor import Limits, Program, Sandbox, run
 
 pytestmark = needs_bwrap
 
@@ -64,7 +64,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 def grade(sandbox: Sandbox, source: str, limits: Limits = LIMITS) -> dict:
     hidden, inputs = hidden_cases("cfg", "the secret of this test")
-    return judged(TASK, hidden, sandbox.run(source, inputs, limits), source, limits)
+    return judged(TASK, hidden, sandbox.ask(run(source, inputs), limits), source, limits)
 
 
 def program(body: str, end: str = ZEROS) -> str:
@@ -73,10 +73,11 @@ def program(body: str, end: str = ZEROS) -> str:
     return f"import os, sys, torch\n\ndef answer(noise_pred, guidance_scale):\n{lines}{end}"
 
 
-def to_every_descriptor(data: str) -> str:
-    """Write to whatever is open: one of them is the way out."""
+def to_every_descriptor(data: str, frame: str = "len(data).to_bytes(8, 'little') + data") -> str:
+    """Write a frame to whatever is open: one of them is the way out."""
     return f"""
 data = {data}
+data = {frame}
 for number in range(3, 64):
     try:
         os.write(number, data)
@@ -183,6 +184,16 @@ ATTACKS = {
         "forged",
         "not what a function returned",
         program(to_every_descriptor('b\'{"status": "done", "points": 10}\'')),
+    ),
+    "a score without a frame": (
+        "forged",
+        "not what a function returned",
+        program(to_every_descriptor('b\'{"status": "done", "points": 10}\'', frame="data")),
+    ),
+    "a frame bomb": (
+        "forged",
+        "not what a function returned",
+        program(to_every_descriptor("b'{' * 1000", frame="(2 ** 60).to_bytes(8, 'little') + data")),
     ),
     "a pickle into every descriptor": (
         "forged",

@@ -14,7 +14,7 @@ from lessonlib.grading.calling import call_all
 from lessonlib.grading.deciding import Verdict, decide
 from lessonlib.grading.grade import hidden_cases, judged
 from lessonlib.grading.sandbox.levels import WALLS
-from lessonlib.grading.sandbox.supervisor import Limits, Sandbox
+from lessonlib.grading.sandbox.supervisor import Limits, Sandbox, run
 from lessonlib.grading.task import cases
 from lessonlib.grading.tasks import capstone
 from lessonlib.models import store
@@ -72,7 +72,7 @@ def test_a_design_is_graded_behind_the_wall() -> None:
     assert surplus != solution
     with Sandbox(WALLS["sandboxed"](TASK.needs)) as sandbox:
         for source, points in ((solution, TASK.points), (patched + solution, TASK.points), (surplus, 0)):
-            reply = sandbox.run(source, packed, LIMITS)
+            reply = sandbox.ask(run(source, packed), LIMITS)
             assert judged(TASK, hidden, reply, source, LIMITS)["points"] == points
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import nbformat
@@ -16,6 +17,7 @@ import pytest
 from sandboxes import needs_bwrap
 from typer.testing import CliRunner
 
+from lessonlib.bench.grading.answers import programs
 from lessonlib.errors import LessonError
 from lessonlib.grading import grade as grading
 from lessonlib.grading import tasks
@@ -23,6 +25,7 @@ from lessonlib.grading.grade import NOTHING, Terms, grade_class, grade_student
 from lessonlib.grading.results import Results
 from lessonlib.grading.roster import Student
 from lessonlib.grading.sandbox import levels
+from lessonlib.grading.sandbox.supervisor import Limits, Sandbox
 from lessonlib.grading.submissions import Contents, Handed, find, read
 
 HONEST = """
@@ -338,3 +341,70 @@ def test_an_executor_that_is_none_is_one_sentence() -> None:
 
     with pytest.raises(LessonError, match="dask://host:port"), executors.choose("slurm://x", 1):
         pass
+
+
+# --- Answers that are called one after the other ---------------------------------------------------------------
+
+DEEDS = {
+    "a default dtype": "import torch\ntorch.set_default_dtype(torch.float64)",
+    "no gradients": "import torch\ntorch.set_grad_enabled(False)",
+    "a patched torch": "import torch\ntorch.cat = torch.stack = None",
+    "an end": "import os\nos._exit(3)",
+    "a loop without end": "while True: pass",
+    "frames of its own": "import os\nfor number in range(3, 64):\n    try:\n        os.write(number, b'x' * 99)\n"
+    "    except OSError:\n        pass",
+}
+THREE = Terms(
+    "a secret", "sandboxed", Limits(seconds=3), task_ids=("cfg", "latent_shape", "timestep_embedding")
+)
+
+
+def answered(tmp_path: Path, *programs: str) -> dict[str, Any]:
+    path = notebook(tmp_path / "ada.ipynb", *programs)
+    return grade_student(students("ada")[0], read((path,)), THREE)
+
+
+@needs_bwrap
+def test_right_answers_share_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    ask_all = Sandbox.ask_all
+    monkeypatch.setattr(
+        Sandbox,
+        "ask_all",
+        lambda self, requests, limits: asked.append(len(requests)) or ask_all(self, requests, limits),
+    )
+    row = answered(tmp_path, *map(solution, THREE.task_ids))
+    assert row["points"] == row["of"] > 0
+    assert asked == [1, 3]  # the notebook, the answers
+    row = answered(tmp_path, SWAPPED, *map(solution, THREE.task_ids[1:]))
+    assert [grade["kind"] for grade in row["tasks"]] == ["misconception", "passed", "passed"]
+    assert asked[2:] == [1, 3, 1]  # and the wrong one again, by itself
+
+
+@needs_bwrap
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_an_answer_does_to_its_process_costs_no_other(deed: str, tmp_path: Path) -> None:
+    others = [solution(name) for name in THREE.task_ids[1:]]
+    row = answered(tmp_path, doing(deed), *others)
+    assert [grade["kind"] for grade in row["tasks"]][1:] == ["passed", "passed"]
+
+
+@needs_bwrap
+def test_what_an_answer_leaves_changed_earns_no_other_a_point(tmp_path: Path) -> None:
+    right = solution("latent_shape")
+    lucky = right.replace(
+        "    return ", "    import torch\n    return (torch.get_default_dtype() == torch.float64) * "
+    )
+    assert lucky != right
+    row = answered(tmp_path, doing("a default dtype"), lucky)
+    assert row["tasks"][0]["kind"] == "passed"
+    assert row["tasks"][1]["points"] == 0
+
+
+def doing(deed: str) -> str:
+    """The answer to the first exercise, which does that when it is called."""
+    return HONEST.replace("    uncond, ", f"{indent(DEEDS[deed], '    ')}\n    uncond, ")
+
+
+def solution(task_id: str) -> str:
+    return programs(task_id)[0].replace("def ", f'@exercise("{task_id}")\ndef ', 1)

@@ -13,7 +13,7 @@ from lessonlib.grading.executors import threads
 from lessonlib.grading.grade import Terms, grade_student
 from lessonlib.grading.roster import Student
 from lessonlib.grading.sandbox import spares, walls
-from lessonlib.grading.sandbox.supervisor import Limits
+from lessonlib.grading.sandbox.supervisor import Limits, run
 from lessonlib.grading.submissions import Contents
 
 pytestmark = needs_bwrap
@@ -68,7 +68,7 @@ def test_a_sandbox_that_fails_does_not_wait() -> None:
 
 def test_a_sandbox_that_cannot_be_renewed_does_not_wait() -> None:
     with spares.sandbox(walls.process()) as one:
-        assert one.run("def f():\n    return 1\n", _no_cases(), Limits()).status == "done"
+        assert one.ask(run("def f():\n    return 1\n", _no_cases()), Limits()).status == "done"
     assert one._process is None
     with spares.sandbox(walls.process()) as other:
         assert other is not one

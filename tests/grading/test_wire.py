@@ -14,6 +14,8 @@ from safetensors.numpy import save
 from lessonlib.grading.answers import Output, read
 from lessonlib.grading.sandbox.wire import (
     ForgedError,
+    frame,
+    frames,
     pack_inputs,
     pack_outputs,
     receive,
@@ -149,3 +151,12 @@ def test_an_error_keeps_its_words_within_limits() -> None:
     (back,) = unpack_outputs(pack_outputs([Output("error", about="x" * 10**6, line="y" * 10**6)]), 1)
     assert len(back.about) <= 1 << 14
     assert len(back.line) <= 1000
+
+
+def test_frames_end_where_the_stream_breaks_off() -> None:
+    stream = b"".join(map(frame, (b"one", b"", b"three")))
+    assert frames(stream, 9) == ([b"one", b"", b"three"], b"")
+    assert frames(stream, 2) == ([b"one", b""], frame(b"three"))
+    assert frames(stream[:-1], 9) == ([b"one", b""], frame(b"three")[:-1])
+    assert frames(b"\xff" * 64, 9) == ([], b"\xff" * 64)
+    assert frames(b"", 9) == ([], b"")

@@ -15,7 +15,7 @@ from pathlib import Path
 from lessonlib.errors import LessonError
 from lessonlib.grading import references
 from lessonlib.grading.sandbox import spares, wire
-from lessonlib.grading.sandbox.supervisor import Limits, Program
+from lessonlib.grading.sandbox.supervisor import Limits, Program, run
 
 # canary -> what the sandbox would let a student do
 CANARIES = {
@@ -166,7 +166,7 @@ def escapes(program: Program) -> list[str]:
         os.environ["LESSON_CANARY"] = secret
         try:
             with spares.sandbox(program) as sandbox:
-                reply = sandbox.run(PROBE, wire.pack_inputs([inputs]), Limits(seconds=60))
+                reply = sandbox.ask(run(PROBE, wire.pack_inputs([inputs])), Limits(seconds=60))
         finally:
             del os.environ["LESSON_CANARY"]
     if reply.status != "done":

@@ -3,7 +3,8 @@
 Where namespaces can be made inside the sandbox, each student gets a fork in namespaces of its own first (`nursery`): then
 torch is loaded once for a class. It knows no seed, no right answer and no other student. It speaks with the supervisor over
 its standard input and output, which it takes for itself: the forks of requests have neither. A request is `extract` (find
-the answers in a notebook) or `run` (call an answer on inputs); both are done in a fork, because both can crash.
+the answers in a notebook) or `run` (call an answer on inputs); both are done in a fork, because both can crash. Requests
+that come in one message share their fork, one after the other; what one of them leaves there, the next may find.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import signal
 import sys
 import time
 import types
+from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
-from lessonlib.grading.calling import Output, call_all, message
+from lessonlib.grading.calling import Output, call_all, message, settings
 from lessonlib.grading.notebooks import answer_source, answered, load_answer
 from lessonlib.grading.sandbox import namespaces, wire
 
@@ -71,14 +73,15 @@ def serve(requests: IO[bytes], replies: IO[bytes], *, alone: bool) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     wire.send(replies, json.dumps({"status": "ready"}).encode())
     while True:
-        head, body = wire.receive(requests, LARGEST_REQUEST)
-        request = json.loads(head)
-        if request["do"] == "leave":
+        head, *bodies = wire.receive(requests, LARGEST_REQUEST)
+        order = json.loads(head)
+        if not bodies:  # the student leaves
             return
         if hasattr(os, "fork"):
-            wire.send(replies, *_in_fork(request, body, alone, (requests, replies)))
-        else:  # Windows: one request a process; the supervisor starts another
-            wire.send(replies, json.dumps({"status": "done", "code": 0}).encode(), _answer(request, body))
+            wire.send(replies, *_in_fork(order, bodies, alone, (requests, replies)))
+        else:  # Windows: one message a process; the supervisor starts another
+            answers = b"".join(_answers(order["requests"], bodies))
+            wire.send(replies, json.dumps({"status": "done", "code": 0}).encode(), answers)
             return
 
 
@@ -100,6 +103,15 @@ def _keep_out(alone: bool) -> None:
 
 
 # --- One request --------------------------------------------------------------------------------------------
+
+
+def _answers(requests: list[dict[str, Any]], bodies: list[bytes]) -> Iterator[bytes]:
+    """A frame for each request, up to the first that changes what those behind it would meet."""
+    before = settings()
+    for request, body in zip(requests, bodies, strict=True):
+        yield wire.frame(_answer(request, body))
+        if settings() != before:
+            return
 
 
 def _answer(request: dict[str, Any], body: bytes) -> bytes:
@@ -143,22 +155,24 @@ def run(source: str, inputs: bytes) -> list[Output]:
 
 
 def _in_fork(
-    request: dict[str, Any], body: bytes, alone: bool, closed: tuple[IO[bytes], ...]
+    order: dict[str, Any], bodies: list[bytes], alone: bool, closed: tuple[IO[bytes], ...]
 ) -> tuple[bytes, bytes]:
-    """Do a request in a fork and collect its bytes; afterwards nothing of the fork is left."""
+    """Do what a message asks in a fork and collect its bytes; afterwards nothing of the fork is left."""
     end, pipe = os.pipe()
     start = time.monotonic()
     pid = _fork()
     if pid == 0:
-        _be_the_fork(request, body, pipe, (end, *(stream.fileno() for stream in closed)))
+        _be_the_fork(order, bodies, pipe, (end, *(stream.fileno() for stream in closed)))
     os.close(pipe)
-    status, data = _collect(end, pid, start + request["seconds"], request["bytes"])
+    status, data = _collect(end, pid, start + order["seconds"], order["bytes"])
     os.close(end)
-    code = _finish(pid, alone, start + request["seconds"] if status == "done" and not data else 0.0)
-    if status == "done" and not data:
+    answers, rest = wire.frames(data, len(bodies))
+    ended = status == "done" and len(answers) < len(bodies) and not rest
+    code = _finish(pid, alone, start + order["seconds"] if ended else 0.0)
+    if ended:
         status = "exited" if code is not None and code >= 0 else "crashed" if code is not None else "timeout"
     note = {"status": status, "code": code or 0, "seconds": round(time.monotonic() - start, 4)}
-    return json.dumps(note).encode(), data if status == "done" else b""
+    return json.dumps(note).encode(), data
 
 
 def _fork() -> int:
@@ -171,33 +185,34 @@ def _fork() -> int:
     return os.fork()
 
 
-def _be_the_fork(request: dict[str, Any], body: bytes, pipe: int, closed: tuple[int, ...]) -> NoReturn:
+def _be_the_fork(order: dict[str, Any], bodies: list[bytes], pipe: int, closed: tuple[int, ...]) -> NoReturn:
     try:
         os.setsid()
         for number in closed:
             os.close(number)
-        _limit(request)
-        data = memoryview(_answer(request, body))
-        while data:
-            data = data[os.write(pipe, data) :]
+        _limit(order)
+        for answer in _answers(order["requests"], bodies):
+            data = memoryview(answer)
+            while data:
+                data = data[os.write(pipe, data) :]
     finally:
         os._exit(0)
 
 
-def _limit(request: dict[str, Any]) -> None:
+def _limit(order: dict[str, Any]) -> None:
     import resource
 
-    seconds = int(request["seconds"]) + 2
+    seconds = int(order["seconds"]) + 2
     limits = {"CPU": seconds, "CORE": 0, "FSIZE": LARGEST_FILE, "NOFILE": FILES}
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm") as stream:
-            limits["AS"] = int(stream.read().split()[0]) * resource.getpagesize() + request["memory"]
+            limits["AS"] = int(stream.read().split()[0]) * resource.getpagesize() + order["memory"]
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
 def _collect(end: int, pid: int, deadline: float, most: int) -> tuple[str, bytes]:
-    """Read the fork's bytes until it closes the pipe, or is gone while others hold the pipe open."""
+    """Read the fork's bytes until it closes the pipe, or is gone while others hold the pipe open, or has had its time."""
     os.set_blocking(end, False)
     found = io.BytesIO()
     gone = False
@@ -214,7 +229,7 @@ def _collect(end: int, pid: int, deadline: float, most: int) -> tuple[str, bytes
             return "done", found.getvalue()
         else:
             gone = _gone(pid)
-    return "timeout", b""
+    return "timeout", found.getvalue()
 
 
 def _finish(pid: int, alone: bool, deadline: float) -> int | None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import psutil
 
@@ -55,6 +55,24 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Request:
+    """Something to be done inside: see `extract` and `run`."""
+
+    note: Mapping[str, str]
+    body: bytes
+
+
+def extract(notebook: bytes) -> Request:
+    """Find the answers in a notebook; the reply's `data` is JSON, task id -> program."""
+    return Request({"do": "extract"}, notebook)
+
+
+def run(source: str, inputs: bytes) -> Request:
+    """Call an answer on packed inputs; the reply's `data` are packed outputs."""
+    return Request({"do": "run", "source": source}, inputs)
+
+
+@dataclass(frozen=True)
 class Reply:
     """What came of a request.
 
@@ -85,21 +103,50 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def extract(self, notebook: bytes, limits: Limits) -> Reply:
-        """Find the answers in a notebook; `data` is JSON, task id -> program."""
-        return self._ask({"do": "extract"}, notebook, limits)
+    def ask(self, request: Request, limits: Limits) -> Reply:
+        """Have a request done, by itself."""
+        return self.ask_all([request], limits)[0]
 
-    def run(self, source: str, inputs: bytes, limits: Limits) -> Reply:
-        """Call an answer on packed inputs; `data` are packed outputs."""
-        return self._ask({"do": "run", "source": source}, inputs, limits)
+    def ask_all(self, requests: Sequence[Request], limits: Limits) -> list[Reply]:
+        """Have requests done one after the other, all within the limits of one.
+
+        They share a process: what one of them did to it, the others may meet.
+
+        Returns:
+            a reply to each up to the first that was not done, whose reply says why; to those behind it, none.
+        """
+        self.start()
+        assert self._process is not None
+        head = {
+            "requests": [dict(request.note) for request in requests],
+            "seconds": limits.seconds,
+            "memory": limits.memory,
+            "bytes": limits.result,
+        }
+        start = time.monotonic()
+        parts = (json.dumps(head).encode(), *(request.body for request in requests))
+        exchange = _Exchange(self._process, parts, limits.result + (1 << 16))
+        status: Status = "lost"
+        deadline = start + limits.seconds + GRACE
+        while not exchange.wait(0.2):
+            if time.monotonic() > deadline:
+                break
+            if _memory(self._process.pid) > limits.memory + (1 << 29):
+                status = "memory"
+                break
+        seconds = round(time.monotonic() - start, 4)
+        replies = _read(exchange.reply, len(requests), seconds) if exchange.reply is not None else None
+        if replies is None or status == "memory":
+            self.close()
+            return [Reply(status, seconds=seconds)]
+        return replies
 
     def renew(self) -> None:
         """Make it the next student's: of the one before, no process and no file is left."""
         if self._process is None:
             return
         if self.program.renews:
-            leave = (json.dumps({"do": "leave"}).encode(), b"")
-            exchange = _Exchange(self._process, leave, 1 << 16)
+            exchange = _Exchange(self._process, (b"{}",), 1 << 16)  # a message without requests
             if exchange.wait(START) and exchange.reply is not None:
                 return
         self.close()
@@ -150,27 +197,6 @@ class Sandbox:
             lines = errors.read()[-2000:].decode(errors="replace").strip().splitlines() or ["no message"]
         raise LessonError(f"The sandbox cannot start ({self.program.level}): {lines[-1]}")
 
-    def _ask(self, request: dict[str, Any], body: bytes, limits: Limits) -> Reply:
-        self.start()
-        assert self._process is not None
-        request |= {"seconds": limits.seconds, "memory": limits.memory, "bytes": limits.result}
-        start = time.monotonic()
-        exchange = _Exchange(self._process, (json.dumps(request).encode(), body), limits.result + (1 << 16))
-        status: Status = "lost"
-        deadline = start + limits.seconds + GRACE
-        while not exchange.wait(0.2):
-            if time.monotonic() > deadline:
-                break
-            if _memory(self._process.pid) > limits.memory + (1 << 29):
-                status = "memory"
-                break
-        seconds = round(time.monotonic() - start, 4)
-        reply = _read(exchange.reply, seconds) if exchange.reply is not None else None
-        if reply is None or status == "memory":
-            self.close()
-            return Reply(status, seconds=seconds)
-        return reply
-
 
 class _Exchange:
     """One message each way, in a thread: a stream that blocks for ever costs the thread and nothing else."""
@@ -196,16 +222,21 @@ class _Exchange:
             self.reply = wire.receive(replies, largest)
 
 
-def _read(parts: list[bytes], seconds: float) -> Reply | None:
-    """A reply that the inside may have made up; None if it is none."""
+def _read(parts: list[bytes], asked: int, seconds: float) -> list[Reply] | None:
+    """Replies that the inside may have made up; None if they are none."""
     try:
-        note, data = json.loads(parts[0]), parts[1]
+        note, stream = json.loads(parts[0]), parts[1]
         status, code = note["status"], note["code"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return None
     if status not in ("done", "timeout", "flood", "exited", "crashed") or type(code) is not int:
         return None
-    return Reply(status, data, code, seconds)
+    done, rest = wire.frames(stream, asked)
+    each = round(seconds / min(len(done) + 1, asked), 4)
+    replies = [Reply("done", data, seconds=each) for data in done]
+    if len(done) < asked:  # "done" then means that something else was written
+        replies.append(Reply(status, rest if status == "done" else b"", code, each))
+    return replies
 
 
 def _kill(process: subprocess.Popen[bytes], family: Sequence[psutil.Process]) -> None:

@@ -1,6 +1,6 @@
 """What crosses the wall of the sandbox: frames of bytes, safetensors and JSON. Nothing is ever unpickled.
 
-A message is a few parts: their number, their lengths, their bytes. Inputs go in as safetensors; outputs come
+A message is some parts: their number, their lengths, their bytes. Inputs go in as safetensors; outputs come
 back as safetensors too, and are read here as what they are: bytes written by a stranger.
 """
 
@@ -29,7 +29,7 @@ class ForgedError(ValueError):
 
 def send(stream: IO[bytes], *parts: bytes) -> None:
     """Write one message."""
-    stream.write(struct.pack(f"<B{len(parts)}Q", len(parts), *map(len, parts)))
+    stream.write(struct.pack(f"<H{len(parts)}Q", len(parts), *map(len, parts)))
     for part in parts:
         stream.write(part)
     stream.flush()
@@ -42,7 +42,7 @@ def receive(stream: IO[bytes], largest: int) -> list[bytes]:
         EOFError: the other side is gone.
         ForgedError: the message is larger.
     """
-    (count,) = _exactly(stream, 1)
+    (count,) = struct.unpack("<H", _exactly(stream, 2))
     lengths = struct.unpack(f"<{count}Q", _exactly(stream, 8 * count))
     if sum(lengths) > largest:
         raise ForgedError(f"a message of {sum(lengths)} bytes")
@@ -54,6 +54,24 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     if len(data) != size:
         raise EOFError
     return data
+
+
+def frame(data: bytes) -> bytes:
+    """Data with its length in front, for a stream of them that may break off anywhere."""
+    return struct.pack("<Q", len(data)) + data
+
+
+def frames(stream: bytes, most: int) -> tuple[list[bytes], bytes]:
+    """The whole frames at a stream's beginning, at most `most`, and what is behind them."""
+    found: list[bytes] = []
+    start = 8
+    while len(found) < most and start <= len(stream):
+        end = start + int.from_bytes(stream[start - 8 : start], "little")
+        if end > len(stream):
+            break
+        found.append(stream[start:end])
+        start = end + 8
+    return found, stream[start - 8 :]
 
 
 # --- Inputs, on the way in ----------------------------------------------------------------------------------
