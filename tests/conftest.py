@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
-os.environ.setdefault("LESSON_STATE", tempfile.mkdtemp(prefix="lesson-state-"))
+_state = tempfile.TemporaryDirectory(prefix="lesson-state-")  # removed when the tests end
+os.environ.setdefault("LESSON_STATE", _state.name)
 # A background job of a script inherits an ignored Ctrl-C, and what is ignored stays ignored: tests that send one would wait.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
