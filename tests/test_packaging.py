@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
@@ -34,6 +35,15 @@ def test_torchvision_is_not_asked_for():
     """A torchvision made for another torch stops diffusers from importing."""
     for lines in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         assert not [line for line in lines if re.match(r"torchvision\b", line)]
+
+
+def test_a_wheel_carries_every_file_of_the_package():
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["lessonlib"]
+    package = ROOT / "lessonlib"
+    found = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    left_out = [path for path in found if path.suffix != ".py" and not any(map(path.match, patterns))]
+    assert len(found) > 400
+    assert left_out == []
 
 
 @pytest.fixture
