@@ -1,14 +1,16 @@
 """The right answers for practice, as files: a notebook needs neither the reference code nor the time to run
 it.
 
-`lesson exercises build` writes `references/<task>.safetensors`, a pure function of the task and the public
+`lesson exercises build` writes `references/<task>.safetensors.gz`, a pure function of the task and the public
 seed: inputs as they are, the parts of the right answers with their tolerances, everything that is no tensor
 in the metadata. Beside it stands the text of the solution that `solution()` shows.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ FOLDER = Path(__file__).parent / "references"
 
 def path(task: Task) -> Path:
     """Where the task's inputs and answers lie."""
-    return FOLDER / f"{task.id}.safetensors"
+    return FOLDER / f"{task.id}.safetensors.gz"
 
 
 def solution_path(task: Task) -> Path:
@@ -66,7 +68,7 @@ def write(task: Task) -> None:
         notes.append({"inputs": inputs, "answer": answer, "seed": one.seed})
     # One metadata entry: safetensors writes several in no fixed order.
     note = json.dumps({"task": task.id, "seed": PUBLIC_SEED, "cases": notes})
-    write_bytes(path(task), save(tensors, {"lesson": note}))
+    write_bytes(path(task), gzip.compress(save(tensors, {"lesson": note}), mtime=0))
 
 
 def load(task: Task) -> list[Case]:
@@ -75,24 +77,30 @@ def load(task: Task) -> list[Case]:
     Raises:
         LessonError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    import safetensors.numpy
+    import safetensors.torch
 
     try:
+        data = gzip.decompress(path(task).read_bytes())
         # The answers are read by numpy: what a student's cell has done to torch cannot touch them.
-        with safe_open(path(task), "pt") as tensors, safe_open(path(task), "np") as arrays:
-            found = []
-            for index, note in enumerate(json.loads(tensors.metadata()["lesson"])["cases"]):
-                inputs = {
-                    name: _unpacked(value, tensors.get_tensor) for name, value in note["inputs"].items()
-                } or (task.inputs(note["seed"]) if task.experiment else {})
-                answer = {}
-                for place, right in note["answer"].items():
-                    numbers = () if right["kind"] in ("text", "prose") else ("expected", "tolerance")
-                    values = {name: arrays.get_tensor(f"{index}{place}.{name}") for name in numbers}
-                    answer[place] = Right(**right, **values)
-                found.append(Case(inputs, answer, note["seed"]))
-            return found
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        tensors, arrays = safetensors.torch.load(data), safetensors.numpy.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        found = []
+        for index, note in enumerate(json.loads(header["__metadata__"]["lesson"])["cases"]):
+            inputs = {name: _unpacked(value, tensors.__getitem__) for name, value in note["inputs"].items()}
+            if not inputs and task.experiment:
+                inputs = task.inputs(note["seed"])
+            answer = {}
+            for place, right in note["answer"].items():
+                numbers = () if right["kind"] in ("text", "prose") else ("expected", "tolerance")
+                values: dict[str, Any] = {name: arrays[f"{index}{place}.{name}"] for name in numbers}
+                answer[place] = Right(**right, **values)
+            found.append(Case(inputs, answer, note["seed"]))
+        return found
+    except (
+        OSError, EOFError, zlib.error, safetensors.SafetensorError,
+        KeyError, TypeError, ValueError, AttributeError,
+    ) as error:  # fmt: skip
         raise LessonError(
             f"The reference file {path(task)} is missing or damaged: restore it with `git checkout` or "
             "write it again with `lesson exercises build`."

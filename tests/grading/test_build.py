@@ -84,8 +84,8 @@ def test_no_solution_is_left_in_an_exercise(root: Path) -> None:
         lambda c: (c / "exercises" / NOTEBOOK).unlink(),
         lambda c: shutil.copy(c / "exercises" / NOTEBOOK, c / "exercises" / "99_gone.ipynb"),
         lambda c: (c / "references" / "cfg.solution.txt").unlink(),
-        lambda c: (c / "references" / "cfg.safetensors").unlink(),
-        lambda c: (c / "references" / "cfg.safetensors").write_bytes(b"x"),
+        lambda c: (c / "references" / "cfg.safetensors.gz").unlink(),
+        lambda c: (c / "references" / "cfg.safetensors.gz").write_bytes(b"x"),
     ],
 )
 def test_build_puts_right_what_check_finds(course: Path, spoil) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import json
 from pathlib import Path
@@ -153,13 +154,21 @@ def test_a_check_works_where_progress_cannot_be_kept(
     assert "hint 1 of 3" in shown(capsys)
 
 
-@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\xff" * 100)])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.unlink(),
+        lambda p: p.write_bytes(b"\xff" * 100),
+        lambda p: p.write_bytes(p.read_bytes()[:-20]),
+        lambda p: p.write_bytes(gzip.compress(gzip.decompress(p.read_bytes())[:-20])),
+    ],
+)
 def test_a_damaged_reference_file_is_one_sentence(
     damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from lessonlib.grading import references
 
-    copy = tmp_path / "cfg.safetensors"
+    copy = tmp_path / "cfg.safetensors.gz"
     copy.write_bytes(references.path(TASK).read_bytes())
     monkeypatch.setattr(references, "FOLDER", tmp_path)
     damage(copy)
