@@ -74,6 +74,24 @@ QUESTIONS = {
         answer=2,
         why="diffusers uses the negative sizes as a set, and quietly falls back to the positive ones if a part is missing.",
     ),
+    "01_sdxl.shape": Question(
+        "The tiny SDXL saw squares in three of five batches, and each of two other shapes in one. Over hundreds of "
+        "pictures, where are the fewest objects right?",
+        ("in the square", "in the wide and the high shape", "it makes no difference"),
+        answer=1,
+        why="`target_size` names the bucket, but what a bucket can draw, it has to have seen.",
+    ),
+    "02_controlnet.edges": Question(
+        "Given are the **edges** of a drawn lion at the right, and the prompt “a lion on the beach, oil painting”. "
+        "What comes?",
+        (
+            "the drawn picture again, colours and all",
+            "an oil painting, with a lion wherever the noise has it",
+            "an oil painting, with the lion where the drawn one stands",
+        ),
+        answer=2,
+        why="Edges tell where lines are, and of no colour or material. All of that is left to the prompt.",
+    ),
     "02_controlnet.array": Question(
         "You pass what `cv2` gives you, an array of `(height, width, 3)`, as `image=`. What does the pipeline do?",
         (
@@ -132,7 +150,11 @@ QUESTIONS = {
     ),
     "02_controlnet.paper": Question(
         "You hand a pencil drawing, **dark lines on white paper**, to the scribble ControlNet. What do you get?",
-        ("an error", "the same picture as for white lines on black", "a wrong picture, without an error"),
+        (
+            "an error",
+            "the same picture as for white lines on black",
+            "a picture that hardly follows the drawing",
+        ),
         answer=2,
         why="The network takes what is white for lines: it sees a sheet that is drawn on everywhere but there.",
     ),
@@ -153,6 +175,13 @@ QUESTIONS = {
         answer=2,
         why="λ stands before the picture's term alone. No factor takes anything away from the words.",
     ),
+    "03_ip_adapter.share": Question(
+        "“in a night city”: four words, and 73 tokens of marks and padding. Which share of the text's attention do the "
+        "**four words** get?",
+        ("about 95 %", "about 50 %", "about 5 %"),
+        answer=2,
+        why="Most of it goes to tokens that name nothing, on which a place that wants no word can rest.",
+    ),
     "03_ip_adapter.batch": Question(
         "Two prompts in one call, and `ip_adapter_image=[[a, b]]`. Which reference does the **first** prompt see?",
         ("a", "b", "both", "the call fails"),
@@ -170,6 +199,22 @@ QUESTIONS = {
         ),
         answer=3,
         why="Blocks that are not named get 0, and a name that fits no block is passed over.",
+    ),
+    "03_ip_adapter.face": Question(
+        "The face adapter is given the **whole picture** instead of the face. How many of hair, skin and glasses arrive?",
+        (
+            "about as many as a stranger shares",
+            "as many as with the face alone",
+            "more: it sees more of the person",
+        ),
+        answer=0,
+        why="It learned from faces that fill the picture, and in a whole person the face is a few patches.",
+    ),
+    "03_ip_adapter.forgotten": Question(
+        "The adapter is loaded, and a call passes **no reference**. What happens?",
+        ("it draws from the words alone", "it uses the last reference again", "an error"),
+        answer=2,
+        why="As long as an adapter is in it, the UNet asks for image embeddings, and finds none.",
     ),
     "03_ip_adapter.second": Question(
         "The pipeline has the base adapter. You call `load_ip_adapter` again, for plus. Which does it have now?",
@@ -211,6 +256,13 @@ QUESTIONS = {
         ("nothing", "it acts weakly", "an error says that it needs guidance"),
         answer=0,
         why="At 1 there is no second pass, and the negative prompt has no other place where it is read.",
+    ),
+    "04_fast_sampling.saves": Question(
+        "Which saves more of a four-step picture of the tiny model: taesd, or fusing the LoRA?",
+        ("taesd", "fusing the LoRA", "both the same"),
+        answer=1,
+        why="Most of the time goes into the UNet, and the loose LoRA computes beside its layers in every pass. The "
+        "decoder runs once.",
     ),
     "04_fast_sampling.untold": Question(
         "One student, targets made with every w from 2 to 5, and nobody tells it which. What does it learn?",
@@ -271,11 +323,29 @@ QUESTIONS = {
         answer=2,
         why="The text encoder reads “oil painting”, and hardly what “no” does to it. You have named a style.",
     ),
+    "05_editing_and_prompts.none": Question(
+        'In **SDXL**, does `negative_prompt=None` do the same as `negative_prompt=""`?',
+        (
+            "yes: both encode the empty prompt",
+            "no: with `None`, guidance is off",
+            "no: `None` stands for zeros",
+            "no: `None` is an error",
+        ),
+        answer=2,
+        why="Its settings ask for it, `force_zeros_for_empty_prompt`: zeros on both paths. The empty string is encoded.",
+    ),
     "06_optimisation.network": Question(
         "Which of the three networks holds the most **activations** at once?",
         ("the text encoder", "the UNet", "the VAE's decoder"),
         answer=2,
         why="It works on pixels: its maps have 64 times as many places as those of the UNet, which works on latents.",
+    ),
+    "06_optimisation.weights": Question(
+        "The real Stable Diffusion 1.5 comes in four networks. Which is the largest **after** the UNet?",
+        ("the text encoder", "the VAE", "the safety checker"),
+        answer=2,
+        why="It holds a whole encoder of pictures, larger than the encoder of texts, and makes none itself. "
+        "`safety_checker=None` leaves it out.",
     ),
     "06_optimisation.size": Question(
         "You double both sides of the picture. How many times the **activations** does the decoder hold at its peak?",
@@ -295,11 +365,27 @@ QUESTIONS = {
         answer=3,
         why="It replaces SDPA, which stores no scores at all, by a loop that stores those of some heads.",
     ),
+    "06_optimisation.layout": Question(
+        "You store the UNet's weights channels-last. What happens to the noise that it predicts?",
+        ("it is another one, about as good", "it is the same but for rounding", "its channels are mixed up"),
+        answer=1,
+        why="Only the order in memory changes, not which numbers are multiplied. At most, sums are made in another order.",
+    ),
     "06_optimisation.offload": Question(
         "SDXL with model offload fits some card. You switch VAE tiling on **as well**. What happens to the peak?",
         ("it falls again: the two savings add up", "nothing", "it rises"),
         answer=1,
         why="With model offload the highest hump is the UNet's with its weights. The VAE's lies below it already.",
+    ),
+    "07_capstone.paper": Question(
+        "The sketch is dark pencil on white paper. You pass it as it is, without turning it. What does the pipeline say?",
+        (
+            "an error: not a control map",
+            "a warning",
+            "nothing: it draws, and the lines lead it less or astray",
+        ),
+        answer=2,
+        why="A control map is three channels from 0 to 1, and white paper is such a map: a scene that is lines everywhere.",
     ),
     "07_capstone.weights": Question(
         "Which of the three changes numbers in the UNet's **own** matrices?",
@@ -325,6 +411,12 @@ QUESTIONS = {
         ("none", "about one in ten", "about a third", "more than half"),
         answer=2,
         why="Eight sorts of hair, three colours of skin, glasses or none: guessing gets about (1/8 + 1/3 + 1/2) / 3.",
+    ),
+    "07_capstone.louder": Question(
+        "The face adapter's scale goes up from 0.6 to 1.5. Which measure may fall, because the text is heard less?",
+        ("layout", "prompt", "the number of evaluations"),
+        answer=1,
+        why="The second attention adds to the text's; the louder it is, the smaller is the text's share of the sum.",
     ),
 }
 
