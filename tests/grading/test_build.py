@@ -107,6 +107,19 @@ def test_other_reference_numbers_are_stale(course: Path, monkeypatch: pytest.Mon
     assert not references.is_current(replace(TASK, inputs=lambda seed: TASK.inputs(seed + 1)))
 
 
+@pytest.mark.parametrize(("share", "current"), [(0.05, True), (0.5, False)])
+def test_a_stored_answer_may_be_another_processors_rounding(
+    share: float, current: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = references.load(TASK)
+    rounded = [
+        replace(one, answer={at: replace(r, expected=r.expected + share * r.tolerance) for at, r in one.answer.items()})
+        for one in stored
+    ]  # fmt: skip
+    monkeypatch.setattr(references, "load", lambda task: rounded)
+    assert references.is_current(TASK) is current
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
