@@ -13,7 +13,8 @@ from lessonlib.bench.rows import Row, in_turns, seconds
 
 PROMPT = "a red apple on the beach, 3d style"
 STANDARD = "a picture, 25 steps with guidance"
-JUDGED = 24  # scenes
+JUDGED = 48  # scenes
+QUESTIONS = ("object", "background", "style")  # what every prompt asks; colour and size stand in a few only
 
 
 def cold_warm_and_batches() -> Iterator[Row]:
@@ -41,8 +42,8 @@ def cold_warm_and_batches() -> Iterator[Row]:
 def few_steps() -> Iterator[Row]:
     """What is shipped of the few-step models, against 25 steps of sd15: seconds, and the judge's opinion.
 
-    Quality is the mean over the questions that a prompt asks (object, place, background, ...) of the share of
-    pictures in which the judge finds it: one picture for each of the first scenes with a single object.
+    Quality is the mean of three shares: of pictures in which the judge finds the object, the background and the style
+    that were asked for, one picture for each of the first scenes with a single object.
     """
     from lessonlib.models import device
 
@@ -99,7 +100,7 @@ def draw_standard(pipeline: Any, prompt: str, seed: int) -> Any:
 
 
 def quality(draw: Callable[[str, int], Any], scenes: int = JUDGED) -> float:
-    """The mean of the judge's rates over one picture a scene."""
+    """The mean of the judge's rates of `QUESTIONS` over one picture a scene."""
     import statistics
 
     from lessonlib.judge import score
@@ -108,4 +109,5 @@ def quality(draw: Callable[[str, int], Any], scenes: int = JUDGED) -> float:
 
     prompts = [caption(sample(seed, "single")) for seed in range(scenes)]
     drawn = [draw(prompt, seed) for seed, prompt in enumerate(prompts)]
-    return statistics.mean(rate.value for rate in score(drawn, prompts).rates().values())
+    rates = score(drawn, prompts).rates()
+    return statistics.mean(rates[question].value for question in QUESTIONS)

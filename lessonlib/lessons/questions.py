@@ -139,14 +139,10 @@ QUESTIONS = {
         why="diffusers zips networks and scales together, and `zip` ends with the shorter of the two.",
     ),
     "02_controlnet.rate": Question(
-        "After three minutes, how well do pictures follow the edges in the run called **slow zeros**?",
-        (
-            "as well as with the 8 times faster rate",
-            "a little less well",
-            "hardly better than without control",
-        ),
+        "The same minutes for each: which of the three runs is the **last** to follow the edges?",
+        ("zero", "random", "slow zeros"),
         answer=2,
-        why="At the careful rate that suits trained weights, a convolution that starts at zero stays near zero.",
+        why="A convolution that starts at zero has a long way to go, at a careful rate that suits trained weights.",
     ),
     "02_controlnet.paper": Question(
         "You hand a pencil drawing, **dark lines on white paper**, to the scribble ControlNet. What do you get?",

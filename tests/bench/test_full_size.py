@@ -206,9 +206,10 @@ def test_quality_is_the_mean_of_the_judges_rates(monkeypatch):
 
     class Rated:
         def rates(self):
-            return {"object": wilson(1, 2), "style": wilson(2, 2)}
+            rates = {"object": wilson(1, 2), "background": wilson(1, 2), "style": wilson(2, 2)}
+            return rates | {"color": wilson(0, 1)}  # asked of a few: not counted
 
     monkeypatch.setattr("lessonlib.judge.score", lambda drawn, asked: seen.append((drawn, asked)) or Rated())
-    assert pictures.quality(lambda prompt, seed: (prompt, seed), 2) == 0.75
+    assert pictures.quality(lambda prompt, seed: (prompt, seed), 2) == pytest.approx(2 / 3)
     ((drawn, asked),) = seen
     assert drawn == [(prompt, seed) for seed, prompt in enumerate(asked)]
