@@ -12,7 +12,10 @@ sense; 130 Ctrl-C.
 
 from __future__ import annotations
 
+import _thread
 import importlib
+import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +99,15 @@ def lesson(
     """Advanced image generation, hands on."""
 
 
+def _send_again(swallowed: Any) -> None:
+    """A Ctrl-C that falls into a finaliser (`__del__`) is swallowed there: it is sent once more, a moment later."""
+    if issubclass(swallowed.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(swallowed)
+
+
 def main() -> None:
     """The console script `lesson`."""
+    sys.unraisablehook = _send_again
     app(prog_name="lesson")

@@ -78,6 +78,33 @@ def test_ctrl_c_is_130(failing):
     assert (result.exit_code, result.stderr) == (130, "Stopped.\n")
 
 
+SWALLOWED = """
+import signal, sys, time, types, typer
+from lessonlib import cli
+
+class Late:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def late():
+    Late()
+    time.sleep(30)
+    print("never interrupted")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+command = typer.Typer(add_completion=False)
+command.command()(late)
+sys.modules["lessonlib.cli.doctor"] = types.SimpleNamespace(app=command)
+sys.argv = ["lesson", "doctor"]
+cli.main()
+"""
+
+
+def test_ctrl_c_in_a_finaliser_is_not_lost():
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
 def test_a_bug_is_not_hidden(failing):
     failing(ZeroDivisionError())
     assert isinstance(run(cli.app, ["failing"]).exception, ZeroDivisionError)
