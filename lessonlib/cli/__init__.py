@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import importlib
+import signal
 import sys
 import threading
 from typing import Annotated, Any
@@ -101,10 +102,12 @@ def lesson(
 
 def _send_again(swallowed: Any) -> None:
     """A Ctrl-C that falls into a finaliser (`__del__`) is swallowed there: it is sent once more, a moment later."""
-    if issubclass(swallowed.exc_type, KeyboardInterrupt):
-        threading.Timer(0.05, _thread.interrupt_main).start()
-    else:
+    if not issubclass(swallowed.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(swallowed)
+    elif sys.platform == "win32":
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:  # a real signal to this, the main thread, also ends a call that waits
+        threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
 
 
 def main() -> None:
