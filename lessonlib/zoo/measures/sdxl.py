@@ -33,18 +33,10 @@ from lessonlib.zoo.measures.generated import (
     plain_captions,
 )
 from lessonlib.zoo.measures.rows import Row, Sheet, row
+from lessonlib.zoo.measures.sd15 import BARS, SPLITS
 from lessonlib.zoo.micro import BUCKETS
 
 MEMBERS = ("sdxl-base", "sdxl-refiner")
-SPLITS = ("seen", "held-out", "pair", "person")
-BARS = {
-    ("object", "seen"): 0.95,
-    ("object", "held-out"): 0.90,
-    ("both objects", "pair"): 0.80,
-    **{("background", split): 0.98 for split in ("seen", "held-out")},
-    **{("style", split): 0.92 for split in ("seen", "held-out")},
-    **{("place", split): 0.92 for split in ("seen", "held-out")},
-}
 ORIGINALS = (32, 64, 96, 128)  # pixels
 SHIFTS = (0, 16, 32)  # pixels cut off on the left
 WITHIN = 0.03  # of the square's figures
