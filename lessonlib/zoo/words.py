@@ -15,12 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers import CLIPTokenizer
 
 from lessonlib.world.captions import caption
 from lessonlib.world.scene import Scene
 from lessonlib.world.vocabulary import BACKGROUNDS, HAIR, OUTFITS, POSES, STYLES
 from lessonlib.zoo.base import Base
+from lessonlib.zoo.training import mixed_precision
 
 STEPS, BATCH, RATE = 2500, 96, 2e-3
 
@@ -77,10 +79,12 @@ def teach(projection: nn.Module, seen: np.ndarray, wanted: Tensor, seed: int, st
     optimizer = torch.optim.AdamW(projection.parameters(), lr=RATE, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
     error = torch.tensor(torch.nan)
-    for _ in range(steps):
+    for _ in tqdm(range(steps), desc="learning the words", unit="step", leave=False):
         rows = np.sort(rng.integers(0, len(seen), min(BATCH, len(seen))))
         pictures = torch.from_numpy(np.array(seen[rows])).float().to(wanted.device)
-        error = (projection(pictures) - wanted[torch.from_numpy(rows)]).square().mean()
+        with torch.autocast(wanted.device.type, torch.bfloat16, enabled=mixed_precision() == "bf16"):
+            told = projection(pictures)
+        error = (told.float() - wanted[torch.from_numpy(rows)]).square().mean()
         optimizer.zero_grad()
         error.backward()
         optimizer.step()
