@@ -2,7 +2,8 @@
 
 The keys and values for pictures start as the text's own. So if the projection gives what the text encoder makes of
 “koala”, “snow” and “ink style”, sd15 understands a picture's tokens before any step of diffusion training. That is a
-regression on cached states: seconds, where learning to see from the diffusion loss alone takes days.
+regression on cached states: seconds for one linear layer, a quarter of an hour for a resampler, where learning to see from
+the diffusion loss alone takes days.
 """
 
 # transformers' annotations are narrower than what they accept and return:

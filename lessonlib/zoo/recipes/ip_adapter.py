@@ -49,10 +49,11 @@ FILES: dict[Kind, str] = {
     "ip-adapter-plus": "ip-adapter-plus_sd15.safetensors",
     "ip-adapter-face": "ip-adapter-full-face_sd15.safetensors",
 }
-# 0.6 s a step on one CPU core: 20 minutes, after a quarter of an hour in which a resampler learns the words
+# 0.6 s a step on one CPU core: 20 minutes, after a quarter of an hour in which a resampler learns the words (not a part of
+# the checkpoint: a run that is killed before its first step begins them anew)
 PLAN = Plan(steps=2000, batch=16, learning_rate=6e-4, seed=91, warmup=100, optimizer="muon")
-# With 6,000 scenes and 625 steps, a resampler's token for the thing lay nearest to the right one of 120 names in 77 of 100 new
-# pictures; with 32,000 and 2,500 steps in 89. The base's single linear layer gains nothing: 82 both times.
+# With 6,000 scenes and 625 steps, a resampler's token for the thing lay nearest to the right one of 120 names in 77 of 100
+# new pictures; with 32,000 and 2,500 steps in 89. The base's single linear layer gains nothing: 82 both times.
 SCENES = 32_000
 DESCRIBING = {"ip-adapter": words.STEPS, "ip-adapter-plus": 4000, "ip-adapter-face": 4000}  # steps
 TOKENS, PLUS_TOKENS = WORDS, 16  # the encoder was taught to tell as many words linearly
