@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
@@ -9,6 +10,9 @@ from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
 from lessonlib.models import store
+from lessonlib.world.render import render
+from lessonlib.zoo import words
+from lessonlib.zoo.base import load_base
 from lessonlib.zoo.recipes import RECIPES, controlnet, image_encoder, inpainting, ip_adapter
 from lessonlib.zoo.training import Plan
 
@@ -65,3 +69,25 @@ def test_an_adapter_goes_on_from_the_shipped_one(kind, tmp_path):
     assert 0.5 * len(shipped) < differing(trained, shipped)
     far = max((trained[key] - shipped[key]).abs().max().item() for key in shipped)
     assert far < 0.01
+
+
+@pytest.mark.parametrize("kind", ["ip-adapter", "ip-adapter-plus"])
+def test_a_fresh_adapter_learns_the_words_first(kind, tmp_path, monkeypatch):
+    """After a single step of diffusion its tokens lie near the words' states: `DESCRIBING` steps came before."""
+
+    def error(steps: int) -> float:
+        monkeypatch.setitem(ip_adapter.DESCRIBING, kind, steps)
+        folder = RECIPES[kind].run(tmp_path / str(steps), plan=PLAN)
+        base = load_base()
+        network = ip_adapter.attach(base.unet, load_file(folder / ip_adapter.FILES[kind]), base.device)
+        projection = network.parts["projection"].image_projection_layers[0]
+        encoder = CLIPVisionModelWithProjection.from_pretrained(store.unfold("image_encoder")).eval()
+        scenes = [ip_adapter.stream(kind)(index) for index in range(4)]
+        pixels = image_encoder.as_pixels(np.stack([render(scene).image for scene in scenes]))
+        count = ip_adapter.TOKENS if kind == "ip-adapter" else ip_adapter.PLUS_TOKENS
+        wanted = words.wanted_states(base, scenes, count)
+        with torch.no_grad():
+            told = projection(ip_adapter.encoded(encoder, pixels, kind))
+        return (told - wanted).square().mean().item()
+
+    assert error(80) < 0.7 * error(1)
