@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from lessonlib.cli.quiet import quiet
 from lessonlib.errors import LessonError
 from lessonlib.files import replacing
 
@@ -59,7 +57,7 @@ def generate(
     files = [out] if n == 1 or as_grid else [out.with_name(f"{out.stem}-{s}{out.suffix}") for s in seeds]
     _check_writable(files)
 
-    _quiet()
+    quiet()
     pipeline = pipelines.load(model)
     unknown = _unknown_words(prompt) if tier() == "tiny" else []
     if unknown:
@@ -124,21 +122,6 @@ def _unknown_words(prompt: str) -> list[str]:
     from lessonlib.world.vocabulary import unknown_words
 
     return unknown_words(prompt)
-
-
-def _quiet() -> None:
-    """Leave stderr to the progress bar: the libraries' loading bars and notes go."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.simplefilter("ignore")
-    for library in ("diffusers", "transformers"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for logs in (diffusers_logging, transformers_logging):
-        logs.set_verbosity_error()
-        logs.disable_progress_bar()
 
 
 @contextmanager

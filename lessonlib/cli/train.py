@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from lessonlib.cli.quiet import quiet
+
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Minutes = Annotated[float, typer.Option(min=0.1, help="How long to train; the curve is measured beside it.")]
@@ -32,6 +34,7 @@ def lcm_lora(
     from lessonlib.zoo.student import lcm_lora as student
     from lessonlib.zoo.student.learning import line
 
+    quiet()
     folder = out or Path("trained/lcm-lora")
     student.train(folder, minutes, seed=seed, on_point=lambda point: typer.echo(line(point, student.FIGURE)))
     typer.echo(
@@ -55,6 +58,7 @@ def controlnet(
     from lessonlib.zoo.student import controlnet as student
     from lessonlib.zoo.student.learning import line
 
+    quiet()
     folder = out or Path(f"trained/controlnet-{condition}{'' if zero else '-random'}")
     student.train(
         folder,
@@ -73,6 +77,7 @@ def ip_adapter(minutes: Minutes = 5.0, out: Out = None, seed: Seed = 0) -> None:
     from lessonlib.zoo.student import ip_adapter as student
     from lessonlib.zoo.student.learning import line
 
+    quiet()
     folder = out or Path("trained/ip-adapter")
     student.train(folder, minutes, seed=seed, on_point=lambda point: typer.echo(line(point, student.FIGURE)))
     name = student.FILES[student.KIND]

@@ -28,10 +28,15 @@ class Noised(NamedTuple):
     timesteps: Tensor  # int64 [B]
     weight: Tensor  # [B]
 
-    def loss(self, predicted: Tensor) -> dict[str, Tensor]:
-        """sd15's own loss of the predicted noise, and the plain mean square."""
-        error = (predicted.float() - self.noise).square().mean(dim=(1, 2, 3))
-        return {"loss": (self.weight * error).mean(), "mse": error.mean()}
+    def loss(self, predicted: Tensor, where: Tensor | None = None) -> dict[str, Tensor]:
+        """sd15's own loss of the predicted noise, and the plain mean square.
+
+        Args:
+            where: how much every place counts for the loss, [B, 1, h, w]; by default all alike.
+        """
+        error = (predicted.float() - self.noise).square()
+        counted = error if where is None else where * error
+        return {"loss": (self.weight * counted.mean(dim=(1, 2, 3))).mean(), "mse": error.mean()}
 
 
 @dataclass(frozen=True)

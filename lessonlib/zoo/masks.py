@@ -1,4 +1,4 @@
-"""Masks to inpaint: rectangles, ellipses, brush strokes, things as they are, borders to paint outwards, and everything."""
+"""Masks to inpaint: boxes around things, things as they are, rectangles, ellipses, strokes, borders, and everything."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import numpy as np
 
 from lessonlib.world.render import Rendered
 
-KINDS = ("everything", "rectangle", "ellipse", "strokes", "thing", "border")
-SHARES = (0.25, 0.15, 0.1, 0.15, 0.2, 0.15)
+# A box with room around the thing is how a person asks for another thing. From outlines alone (a fifth of the masks, and no
+# boxes) a model learned that a thing has the shape of its mask: it filled boxes with blobs.
+KINDS = ("everything", "box", "rectangle", "ellipse", "strokes", "thing", "border")
+SHARES = (0.2, 0.3, 0.1, 0.08, 0.12, 0.08, 0.12)
 
 
 def draw(rng: np.random.Generator, rendered: Rendered) -> np.ndarray:
     """A mask for a scene: bool [H, W], true where the picture is to be painted anew.
 
-    A quarter of the masks is everything, so that the model still paints whole pictures; where a scene has no thing, the
-    mask of a thing is an ellipse.
+    A fifth of the masks is everything, so that the model still paints whole pictures; where a scene has no thing, the mask
+    of a thing is an ellipse.
     """
     kind = KINDS[int(rng.choice(len(KINDS), p=SHARES))]
     height, width = rendered.classes.shape
     if kind == "everything":
         return np.ones((height, width), bool)
-    if kind == "thing" and rendered.instances.any():
-        return thing(rng, rendered)
+    if kind in ("box", "thing") and rendered.instances.any():
+        return (box if kind == "box" else thing)(rng, rendered)
     if kind == "strokes":
         return strokes(rng, height, width)
     x0, y0, x1, y1 = _box(rng, height, width, kind == "border")
@@ -36,12 +38,29 @@ def draw(rng: np.random.Generator, rendered: Rendered) -> np.ndarray:
     return canvas > 0
 
 
+def box(rng: np.random.Generator, rendered: Rendered) -> np.ndarray:
+    """A box around one thing (or the person), with 4 to 24 pixels of room, to every side its own."""
+    rows, columns = np.nonzero(_one(rng, rendered))
+    top, left, below, right = rng.integers(4, 25, size=4)
+    hole = np.zeros(rendered.classes.shape, bool)
+    hole[
+        max(0, rows.min() - top) : rows.max() + 1 + below,
+        max(0, columns.min() - left) : columns.max() + 1 + right,
+    ] = True
+    return hole
+
+
 def thing(rng: np.random.Generator, rendered: Rendered) -> np.ndarray:
     """The visible pixels of one thing (or of the person), grown by 2 to 10 pixels as a hand would mask it."""
-    present = np.unique(rendered.instances[rendered.instances > 0])
-    chosen = (rendered.instances == rng.choice(present)).astype(np.uint8)
+    chosen = _one(rng, rendered).astype(np.uint8)
     radius = int(rng.integers(2, 11))
     return cv2.dilate(chosen, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)) > 0
+
+
+def _one(rng: np.random.Generator, rendered: Rendered) -> np.ndarray:
+    """The visible pixels of a thing that is drawn by chance: bool [H, W]."""
+    present = np.unique(rendered.instances[rendered.instances > 0])
+    return rendered.instances == rng.choice(present)
 
 
 def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -122,9 +122,12 @@ EXPECTED = {
         ("ip-adapter-face", "outfit", "prompt, scale 0.6"),
     },
     "inpainting": {
-        ("sd15-inpainting", "object", "in the mask"), ("sd15-inpainting", "seam", "in the mask"),
-        ("sd15-inpainting", "seam", "in the mask, soft rim"), ("sd15-inpainting", "seam", "nothing painted, the VAE alone"),
-        ("sd15-inpainting", "seam", "outpainting"), ("sd15-inpainting", "background", "outpainting"),
+        ("sd15-inpainting", "object", "in the mask"), ("sd15-inpainting", "object", "in the mask, blended"),
+        ("sd15-inpainting", "seam", "in the mask"), ("sd15-inpainting", "seam", "in the mask, soft rim"),
+        ("sd15-inpainting", "seam", "in the mask, blended"),
+        ("sd15-inpainting", "seam", "nothing painted, the VAE alone"),
+        ("sd15-inpainting", "seam", "outpainting"), ("sd15-inpainting", "seam", "outpainting, blended"),
+        ("sd15-inpainting", "background", "outpainting"),
     },
     "together": {
         ("canny + face + lcm-lora", metric, split)

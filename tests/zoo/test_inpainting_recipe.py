@@ -1,6 +1,7 @@
 """Masks of every kind, and a nine-channel UNet that starts as the four-channel one."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,42 @@ def test_the_mask_of_a_thing_covers_the_thing():
     hole = masks.thing(np.random.default_rng(0), rendered)
     assert hole[rendered.mask(0)].all()
     assert hole.sum() < 4 * rendered.mask(0).sum()
+
+
+def test_a_box_has_room_around_the_thing_and_does_not_tell_its_outline():
+    rendered = next(r for r in map(render, map(scene, range(50))) if len(r.boxes) == 1 and r.boxes[0])
+    x0, y0, x1, y1 = rendered.boxes[0]
+    rooms = set()
+    for seed in range(20):
+        hole = masks.box(np.random.default_rng(seed), rendered)
+        rows, columns = np.nonzero(hole)
+        assert hole.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # a whole box
+        assert hole[max(0, y0 - 4) : y1 + 4, max(0, x0 - 4) : x1 + 4].all()
+        rooms.add((y0 - rows.min(), x0 - columns.min(), rows.max() - y1, columns.max() - x1))
+    assert len(rooms) > 10
+
+
+def test_what_the_mask_keeps_counts_little_in_the_loss(base, vae, tmp_path):
+    examples = inpainting.examples(vae, tmp_path, (128, 128), 4)
+    assert 0 < examples[:, 4].mean() < 1
+    drawn = {}
+
+    def noised(latents, step):
+        drawn["noise"] = (result := base.noised(latents, step)).noise
+        return result
+
+    def counted(inside):
+        """The loss of an error of 1 on one side of the masks' borders, against its mean square."""
+
+        def unet(channels, *_):
+            mask = channels[:, 4:5]
+            return SimpleNamespace(sample=drawn["noise"] + (mask if inside else 1 - mask))
+
+        watched = SimpleNamespace(noised=noised, states=base.states, device=base.device)
+        values = inpainting.loss_of(watched, unet, [examples], [1.0], 4)(one_step())
+        return values["loss"] / values["mse"]
+
+    assert counted(inside=True) > 2 * counted(inside=False)
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ def test_the_command_shows_its_curve_and_saves_a_lora_that_loads(sd15_folder, tm
     folder = tmp_path / "lora"
     result = CliRunner().invoke(app, ["train", "lcm-lora", "--minutes", "0.1", "--out", str(folder)])
     assert result.exit_code == 0, result.output
+    assert "Loading" not in result.output
     lines = result.output.splitlines()
     curve = json.loads((folder / "curve.json").read_text())
     assert sum("step" in line for line in lines) >= len(curve) >= 2

@@ -1,9 +1,9 @@
 """Inpainting: is the new object in the mask, can the border be seen, and does a picture go on beyond its frame?
 
 The seam is the mean step of brightness across the mask's border, in units of the step that real scenes have there: 1 is
-a border that nobody sees. What lies outside the mask is laid over the result, as an editor does it: with the mask as it is,
-and with its rim made soft. What the VAE alone does to a scene inside the mask, without any painting, is measured beside
-them: the backgrounds of this world are so smooth that its error can be seen in their steps.
+a border that nobody sees. What lies outside the mask is the original's, as an editor does it: with the mask as it is, with
+its rim made soft, and blended by gradients. What the VAE alone does to a scene inside the mask, without any painting, is
+measured beside them: the backgrounds of this world are so smooth that its error can be seen in their steps.
 """
 
 # diffusers' annotations are narrower than what it accepts and returns:
@@ -23,6 +23,7 @@ from lessonlib.judge import Judge, score
 from lessonlib.judge.evaluate import real_scenes
 from lessonlib.judge.intervals import Interval
 from lessonlib.models import store
+from lessonlib.pipelines.blending import bent
 from lessonlib.world.captions import caption
 from lessonlib.world.render import Rendered, render
 from lessonlib.world.scene import Scene, is_held_out
@@ -56,16 +57,22 @@ def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], lis
     wanted = exchanged([truth.scene for truth in truths], seed)
     painting = painted(pipeline, images, holes, plain_captions(wanted), 1000 * seed, tick)
     made = laid_over(painting, images, holes)
-    rates = score(list(made), [_without_place(scene) for scene in wanted], judge).rates()
+    smooth = blended(painting, images, holes)
+    asked = [_without_place(scene) for scene in wanted]
+    rates = score(list(made), asked, judge).rates()
     rows = [row(member, "object", "in the mask", rates["object"]._asdict(), 0.9)]
     rows += [row(member, name, "in the mask", rates[name]._asdict()) for name in ("background", "style")]
+    rates = score(list(smooth), asked, judge).rates()
+    rows.append(row(member, "object", "in the mask, blended", rates["object"]._asdict(), 0.9))
     soft = softened(pipeline, holes)
     through = there_and_back(pipeline.vae, images)
     for split, pictures_, bar in (
         ("in the mask", made, 1.2),
         ("in the mask, soft rim", laid_over(painting, images, soft), 1.2),
+        ("in the mask, blended", smooth, 1.2),
         ("nothing painted, the VAE alone", laid_over(through, images, holes), None),
         ("nothing painted, the VAE alone, soft rim", laid_over(through, images, soft), None),
+        ("nothing painted, the VAE alone, blended", blended(through, images, holes), None),
     ):
         rows.append(row(member, "seam", split, seam(pictures_, images, holes), bar))
 
@@ -79,8 +86,10 @@ def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], lis
     rows += [
         row(member, name, "outpainting", rates[name]._asdict()) for name in ("object", "background", "style")
     ]
+    evened = blended(painting, canvases_, beyond_)
     rows.append(row(member, "seam", "outpainting", seam(grown, wide, beyond_), 1.2))
-    return rows, [_sheet(images, holes, made, wanted), _wide_sheet(canvases, grown, scenes)]
+    rows.append(row(member, "seam", "outpainting, blended", seam(evened, wide, beyond_), 1.2))
+    return rows, [_sheet(images, holes, made, smooth, wanted), _wide_sheet(canvases, grown, evened, scenes)]
 
 
 def object_hole(truth: Rendered) -> np.ndarray:
@@ -153,6 +162,11 @@ def laid_over(painting: np.ndarray, images: np.ndarray, masks: np.ndarray) -> np
     return (share * painting + (1 - share) * images).round().astype(np.uint8)
 
 
+def blended(painting: np.ndarray, images: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """The painting in the holes, its colours bent to meet the pictures': uint8 [N, H, W, 3]; holes bool [N, H, W]."""
+    return np.stack([bent(*one) for one in zip(images, painting, holes, strict=True)])
+
+
 def softened(pipeline: Any, holes: np.ndarray) -> np.ndarray:
     """The masks as the pipeline's own blur makes them, by a 32nd of the height: float32 0 to 1, [N, H, W]."""
     blurred = (
@@ -196,20 +210,33 @@ def _step(picture: np.ndarray, hole: np.ndarray) -> float:
     return float(across.mean()) if across.size else 0.0
 
 
-def _sheet(images: np.ndarray, holes: np.ndarray, made: np.ndarray, wanted: list[Scene]) -> Sheet:
+def _sheet(
+    images: np.ndarray, holes: np.ndarray, made: np.ndarray, smooth: np.ndarray, wanted: list[Scene]
+) -> Sheet:
     text = "; ".join(f"“{caption(scene)}”" for scene in wanted[:SHOWN])
     grey = np.where(holes[..., None], np.uint8(128), images)
     return Sheet(
         "inpainting",
-        f"sd15-inpainting: the scene, what the model sees of it, what it paints. Prompts: {text}",
-        [("scene", list(images[:SHOWN])), ("masked", list(grey[:SHOWN])), ("painted", list(made[:SHOWN]))],
+        f"sd15-inpainting: the scene, what the model sees of it, what it paints, laid over and blended. Prompts: {text}",
+        [
+            ("scene", list(images[:SHOWN])),
+            ("masked", list(grey[:SHOWN])),
+            ("laid over", list(made[:SHOWN])),
+            ("blended", list(smooth[:SHOWN])),
+        ],
     )
 
 
-def _wide_sheet(canvases: Sequence[np.ndarray], grown: np.ndarray, scenes: list[Scene]) -> Sheet:
+def _wide_sheet(
+    canvases: Sequence[np.ndarray], grown: np.ndarray, evened: np.ndarray, scenes: list[Scene]
+) -> Sheet:
     text = "; ".join(f"“{caption(scene)}”" for scene in scenes[:SHOWN])
     return Sheet(
         "outpainting",
-        f"sd15-inpainting beyond the frame: the canvas and the picture. Prompts: {text}",
-        [("canvas", list(canvases[:SHOWN])), ("painted", list(grown[:SHOWN]))],
+        f"sd15-inpainting beyond the frame: the canvas, the picture laid over, and blended. Prompts: {text}",
+        [
+            ("canvas", list(canvases[:SHOWN])),
+            ("laid over", list(grown[:SHOWN])),
+            ("blended", list(evened[:SHOWN])),
+        ],
     )

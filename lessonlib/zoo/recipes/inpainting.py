@@ -1,8 +1,9 @@
 """sd15-inpainting: sd15's UNet with five more input channels, the mask and the masked picture's latents.
 
 As Stable Diffusion's own inpainting model it starts from the finished text-to-image model; the weights of the five new
-channels start at zero, so that at first it paints exactly what sd15 paints. A quarter of the masks is everything. A fifth
-of the batches is wider than high: outpainting must know canvases that are not square.
+channels start at zero, so that at first it paints exactly what sd15 paints. A fifth of the masks is everything. A fifth of
+the batches is wider than high: outpainting must know canvases that are not square. What the mask keeps is easily copied,
+and laid over the result anyway: it counts little in the loss.
 """
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
@@ -31,6 +32,7 @@ from lessonlib.zoo.training import Network, Plan, Step, train
 NAME = "sd15-inpainting"
 PLAN = Plan(steps=2500, batch=16, learning_rate=5e-4, seed=71, warmup=100, optimizer="muon")
 EMPTY = 0.1  # share of captions replaced by ""
+KEPT = 0.2  # what a latent outside the mask counts in the loss, against 1 inside
 # (height, width) in pixels -> (scenes, share of the batches)
 SHAPES: Mapping[tuple[int, int], tuple[int, float]] = {(128, 128): (8000, 0.8), (128, 192): (2000, 0.2)}
 _BLOCK = 40
@@ -91,7 +93,8 @@ def loss_of(
         texts = ["" if step.numpy.random() < EMPTY else caption(scene(int(row)), step.numpy) for row in rows]
         noised = base.noised(channels[:, :4], step)
         seen = torch.cat([noised.latents, channels[:, 4:]], dim=1)
-        return noised.loss(unet(seen, noised.timesteps, base.states(texts)).sample)
+        where = KEPT + (1 - KEPT) * channels[:, 4:5]
+        return noised.loss(unet(seen, noised.timesteps, base.states(texts)).sample, where)
 
     return loss
 

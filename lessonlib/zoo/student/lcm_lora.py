@@ -92,23 +92,27 @@ def _measure(base: Base, unet: UNet2DConditionModel, seed: int) -> Callable[[], 
     scenes = real_scenes("seen", PICTURES, seed)
     prompts = plain_captions(scenes)
 
-    def draw(network: UNet2DConditionModel, steps: int, guidance: float, **parts: object) -> np.ndarray:
-        pipeline = StableDiffusionPipeline.from_pretrained(
+    def pipeline(network: UNet2DConditionModel, **parts: object) -> StableDiffusionPipeline:
+        whole = StableDiffusionPipeline.from_pretrained(
             base.folder, unet=network, text_encoder=base.text, **parts
         ).to(base.device)
-        pipeline.set_progress_bar_config(disable=True)
+        whole.set_progress_bar_config(disable=True)
+        return whole
+
+    def draw(drawing: StableDiffusionPipeline, steps: int, guidance: float) -> np.ndarray:
         settings = {"num_inference_steps": steps, "guidance_scale": guidance}
-        return pictures(pipeline, prompts, 1000 * seed, lambda _: None, **settings)
+        return pictures(drawing, prompts, 1000 * seed, lambda _: None, **settings)
 
     def right(made: np.ndarray) -> float:
         answers = score(list(made), scenes, judge).answers
         return float(np.mean([one[name] for one in answers for name in ("object", "background", "style")]))
 
-    taught = draw(base.unet, TEACHER_STEPS, TEACHER_GUIDANCE)
+    student = pipeline(unet, scheduler=lcm_scheduler())
+    taught = draw(pipeline(base.unet), TEACHER_STEPS, TEACHER_GUIDANCE)
     goal, sharp = max(right(taught), 1e-6), float(np.mean([sharpness(one) for one in taught]))
 
     def measure() -> dict[str, float]:
-        made = draw(unet, STEPS, 1.0, scheduler=lcm_scheduler())
+        made = draw(student, STEPS, 1.0)
         rate = right(made)
         return {
             "right": rate,
