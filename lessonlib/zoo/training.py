@@ -140,7 +140,10 @@ def train(
         (factor, [p for p in parameters if p.requires_grad])
         for factor, parameters in rates or [(1.0, network.parameters())]
     ]
-    optimizers = build(plan.optimizer, network, groups, plan.learning_rate, plan.betas, plan.weight_decay)
+    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    optimizers = build(
+        plan.optimizer, network, groups, plan.learning_rate, plan.betas, plan.weight_decay, dtype
+    )
     # accelerate would move a prepared schedule once a process and step
     schedules = [get_cosine_schedule_with_warmup(one, plan.warmup, plan.steps) for one in optimizers]
     accelerator.register_for_checkpointing(*schedules)

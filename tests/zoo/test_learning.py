@@ -45,6 +45,16 @@ def test_the_curve_begins_before_training_and_has_as_many_points_as_asked():
     assert [p.seconds for p in curve] == sorted(p.seconds for p in curve)
 
 
+def test_what_is_prepared_lies_between_the_first_two_points():
+    done = []
+    _, curve, steps = trained(points=5, prepare=lambda: done.append(True))
+    assert done == [True]
+    assert [p.step for p in curve[:2]] == [0, 0]
+    assert curve[0].seconds < curve[1].seconds
+    assert len(curve) == 5
+    assert curve[-1].step == len(steps) > 0
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     assert torch.equal(trained(seed=1)[0], trained(seed=1)[0])
     assert not torch.equal(trained(seed=1)[0], trained(seed=2)[0])

@@ -66,8 +66,8 @@ def train(
     """Train the base IP-Adapter and save it in `folder`, with its curve.
 
     It is loaded by `pipe.load_ip_adapter(folder, subfolder="models", weight_name="ip-adapter_sd15.safetensors")`. The
-    scenes' latents and encoded references are made once and kept in the user's cache; that is not part of `minutes`, and
-    neither are the seconds in which the projection learns to describe: the curve begins after them.
+    scenes' latents and encoded references are made once and kept in the user's cache; that is not part of `minutes`. The
+    curve's first point is the untrained adapter, its second what the projection has learned of words in the first seconds.
 
     Args:
         scenes: how many to learn from, by default `SCENES`.
@@ -82,7 +82,6 @@ def train(
     cache, scenes = kept(), scenes or SCENES
     seen = encoded_references(encoder, KIND, cache / "references" / encoder_folder.name, scenes)
     latents = scene_latents(base, KIND, cache, scenes)
-    describe(base, KIND, network, seen, seed, min(words.STEPS, scenes))
     whole = loss_of(base, load_base().unet, latents, seen, nothing_seen(encoder, KIND), stream(KIND), BATCH)
 
     def loss(step: Step) -> Tensor:
@@ -95,6 +94,7 @@ def train(
         _measure(base, encoder, seed),
         minutes,
         seed=seed,
+        prepare=lambda: describe(base, KIND, network, seen, seed, min(words.STEPS, scenes)),
         on_point=on_point,
     )
     with replacing(folder / "models" / FILES[KIND]) as temporary:

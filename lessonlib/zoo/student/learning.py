@@ -40,6 +40,7 @@ def learn(
     *,
     seed: int = 0,
     points: int = 8,
+    prepare: Callable[[], None] | None = None,
     on_point: Callable[[Point], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Point]:
@@ -52,6 +53,7 @@ def learn(
         groups: what `torch.optim.AdamW` takes: {"params": ..., "lr": ...} each.
         measure: named figures of the present state; called first before training, last after it, `points` times in all
             (fewer where that would take more than a quarter of the time).
+        prepare: done after the first point and before the first step, within the time; a point of the curve follows it.
         clock: seconds that only grow.
     """
     rates = [group["lr"] for group in groups]
@@ -72,6 +74,9 @@ def learn(
     last = clock() - started  # seconds that the last measurement took: it must fit at the end
     # where measuring is slow there are fewer points: most of the time is for training
     points = max(2, min(points, 1 + int(MEASURING * 60 * minutes / max(last, 1e-6))))
+    if prepare is not None:
+        prepare()
+        mark()
     while (done := (clock() - started + last) / (60 * minutes)) < 1:
         if done >= len(curve) / (points - 1):
             before = clock()
