@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lessonlib.cli.quiet import quiet
 from lessonlib.errors import LessonError
 from lessonlib.zoo.measures import FAMILIES
 from lessonlib.zoo.recipes import RECIPES, recipe
@@ -107,6 +108,7 @@ def report(
             f"Nothing to measure of '{missing[0]}': the shipped families are {', '.join(shipped_families())}."
         )
     todo = [name for name in asked if again or not known(name)]
+    quiet()
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("pictures", total=picture_count(n, todo))
         for name in todo:

@@ -58,7 +58,8 @@ def inpaint(
     """`image` with the white part of `mask` repainted, and every pixel of the black part as it was.
 
     The model decides greys at one half; over the seam, a grey mask fades from the old pixels to the new.
-    A trip through the VAE brings no pixel back exactly, so the old ones are laid over the result.
+    A trip through the VAE brings no pixel back exactly, so the old ones are laid over the result. Where a border still
+    shows, `blending.blend` bends the new part's colours.
 
     Args:
         pipeline: `load_inpainting()`, or an inpainting pipeline around an ordinary four-channel UNet.
