@@ -60,7 +60,7 @@ def membrane(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
     number = np.full(hole.shape, -1)
     number[hole] = np.arange(hole.sum())  # the unknowns
-    known, held, rows, columns = difference.copy(), np.zeros((int(hole.sum()), difference.shape[2])), [], []
+    held, rows, columns = np.zeros((int(hole.sum()), difference.shape[2])), [], []
     neighbours = np.zeros(len(held))
     for axis, toward in ((0, 1), (0, -1), (1, 1), (1, -1)):
         here, there = _shifted(axis, toward)
@@ -69,7 +69,7 @@ def membrane(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
         inner, outer = (ours >= 0) & (theirs >= 0), (ours >= 0) & (theirs < 0)
         rows.append(ours[inner])
         columns.append(theirs[inner])
-        held[ours[outer]] += known[there][outer]
+        held[ours[outer]] += difference[there][outer]
     diagonal = np.arange(len(held))
     values = [np.full(len(row), -1.0) for row in rows]
     matrix = coo_array(
@@ -80,8 +80,9 @@ def membrane(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
     )
     # the ordering for symmetric matrices: half of the time at 1024 pixels
     symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-    known[hole] = splu(matrix.tocsc(), **symmetric).solve(held)
-    return known
+    surface = difference.copy()
+    surface[hole] = splu(matrix.tocsc(), **symmetric).solve(held)
+    return surface
 
 
 def _shifted(axis: int, toward: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

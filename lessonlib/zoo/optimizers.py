@@ -18,7 +18,7 @@ class Muon(Optimizer):
 
     Updates are scaled to AdamW's (0.2 √max(rows, columns), Liu et al. 2025, section 2.2), so both optimisers take the same
     learning rate. torch's own Muon takes matrices alone and makes them orthogonal in bfloat16, which a processor without
-    bfloat16 only imitates: a step of training took eight times as long there.
+    bfloat16 only imitates: a step of sd15-inpainting took 9.9 s there, and 1.7 s in float32.
 
     Args:
         dtype: what the matrices are made orthogonal in.
