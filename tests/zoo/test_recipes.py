@@ -1,10 +1,14 @@
 """What the recipes promise of their parts, on untrained weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from lessonlib.errors import LessonError
+from lessonlib.models import store
 from lessonlib.world.render import render
 from lessonlib.world.scene import sample
 from lessonlib.zoo.latents import scene
@@ -53,6 +57,20 @@ def test_crops_are_pieces_of_pictures():
     assert crops.max() <= 1
 
 
+def test_a_shipped_vaes_decoder_learns_and_its_latents_stay(tmp_path, monkeypatch):
+    shipped = AutoencoderKL.from_pretrained(store.unfold("vae"))
+    monkeypatch.setattr(vae, "SCENES", 8)
+    plan = replace(vae.PLAN, start="shipped", steps=3, batch=2, learning_rate=1e-3, warmup=0, ema=False)
+    trained = AutoencoderKL.from_pretrained(vae.run(tmp_path, plan=plan))
+    moved = {
+        name
+        for name, value in trained.state_dict().items()
+        if not torch.equal(value, shipped.state_dict()[name])
+    }
+    learning = {name for name in shipped.state_dict() if name.startswith(("decoder.", "post_quant_conv."))}
+    assert moved == learning
+
+
 def test_facts_answer_every_question_within_its_range():
     for seed in range(200):
         answers = text.facts(sample(seed, split="all"))
@@ -91,12 +109,13 @@ def test_objects_weigh_more_at_first_and_nothing_more_at_the_end():
     torch.testing.assert_close(start, torch.tensor([[1.0, 1 + (sd15.OBJECTS - 1) / 2], [sd15.OBJECTS] * 2]))
 
 
-def test_ink_scenes_are_drawn_more_often_than_others():
+def test_ink_scenes_and_pairs_are_drawn_more_often_than_others():
     shares = sd15.shares_of_scenes(300)
     ink = np.array([scene(index).style == "ink" for index in range(300)])
-    assert 0 < ink.sum() < len(ink)
-    np.testing.assert_allclose(shares[ink], sd15.INK * shares[~ink][0])
-    np.testing.assert_allclose(shares[~ink], shares[~ink][0])
+    pair = np.array([scene(index).kind == "pair" for index in range(300)])
+    assert all(chosen.any() for chosen in (ink & pair, ink & ~pair, ~ink & pair, ~ink & ~pair))
+    plain = shares[~ink & ~pair][0]
+    np.testing.assert_allclose(shares, plain * np.where(ink, sd15.INK, 1) * np.where(pair, sd15.PAIRS, 1))
     assert shares.sum() == pytest.approx(1)
 
 

@@ -4,7 +4,7 @@ Epsilon prediction on SD's own noise schedule; min-SNR-5 weights (Hang et al. 20
 captions is the empty string, which is what inference calls "unconditional" here. Text encoder and UNet are optimised jointly
 (Rombach et al. 2022, equation 3). Backgrounds are learned long before the shapes of 120 objects are, so latents on objects
 weigh more at first; at the end all weigh the same. Ink scenes are drawn more often: where no colour tells a carrot from a
-banana, shape alone has to, and it is learned last.
+banana, shape alone has to, and it is learned last. Two objects in one scene are drawn more often for the same reason.
 """
 
 # diffusers' and transformers' annotations are narrower than what they accept and return:
@@ -26,16 +26,18 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from lessonlib.models import store
 from lessonlib.world.captions import caption
 from lessonlib.world.render import render
+from lessonlib.world.scene import Scene
 from lessonlib.zoo.caches import in_blocks, remembered
 from lessonlib.zoo.latents import cached, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
-SCENES = 32_000
+SCENES = 64_000
 # What ships was trained in parts, some of them with other losses (its card tells); this plan as a whole was never run.
 PLAN = Plan(steps=15_000, batch=16, learning_rate=7e-4, seed=41, warmup=100, optimizer="muon")
 EMPTY = 0.1  # share of captions replaced by ""
 OBJECTS = 3.0  # what a latent on an object weighs at the start, against 1 on the background
 INK = 3.0  # how often an ink scene is drawn, against 1 for a scene of any other style
+PAIRS = 2.0  # how often two objects are drawn, against 1 for any other scene of their style
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -110,7 +112,11 @@ def object_masks(folder: Path, count: int) -> np.ndarray:
 
 def shares_of_scenes(count: int) -> np.ndarray:
     """How often each of the scenes 0..count-1 is drawn: float64 [count], of sum 1."""
-    weights = np.array([INK if scene(index).style == "ink" else 1.0 for index in range(count)])
+
+    def weight(scene: Scene) -> float:
+        return (INK if scene.style == "ink" else 1.0) * (PAIRS if scene.kind == "pair" else 1.0)
+
+    weights = np.array([weight(scene(index)) for index in range(count)])
     return weights / weights.sum()
 
 
@@ -167,7 +173,8 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     if plan.start == "shipped":
         shipped = store.unfold("sd15")
         unet = UNet2DConditionModel.from_pretrained(shipped / "unet")
-        text = CLIPTextModel.from_pretrained(shipped / "text_encoder")
+        # what was trained on the shipped sd15 reads these states
+        text = CLIPTextModel.from_pretrained(shipped / "text_encoder").requires_grad_(False)
     else:
         unet, text = build(), CLIPTextModel.from_pretrained(text_folder / "text_encoder")
     if device.type == "cpu":

@@ -23,7 +23,7 @@ from torch import Tensor
 from lessonlib.files import write_text
 from lessonlib.models import store
 from lessonlib.zoo.latents import cached, pixels, scene
-from lessonlib.zoo.recipes.vae import gradient_loss
+from lessonlib.zoo.recipes.vae import drawing_loss
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 # 0.25 s a step on one CPU core: 25 minutes
@@ -53,14 +53,9 @@ def loss_of(taesd: AutoencoderTiny, pictures: Tensor, latents: Tensor) -> dict[s
     """
     decoded = taesd.decode(latents).sample.float()
     said = taesd.encode(pictures).latents.float()
-    mse = F.mse_loss(decoded, pictures)
-    drawn = F.l1_loss(decoded, pictures) + 0.3 * gradient_loss(decoded, pictures) + 3 * mse
+    drawn, psnr = drawing_loss(decoded, pictures)
     encoded = F.mse_loss(said, latents)
-    return {
-        "loss": drawn + 0.5 * encoded,
-        "psnr": 10 * torch.log10(4 / mse.detach()),
-        "latents": encoded,
-    }
+    return {"loss": drawn + 0.5 * encoded, "psnr": psnr, "latents": encoded}
 
 
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:

@@ -25,11 +25,12 @@ from torch import Tensor
 from lessonlib.models import store
 from lessonlib.world.render import render
 from lessonlib.world.scene import sample
-from lessonlib.zoo.latents import pixels, scene
+from lessonlib.zoo.latents import cached, pixels, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 PLAN = Plan(steps=5500, batch=16, learning_rate=5e-4, seed=11, warmup=50, weight_decay=0.0)
 CROP = 64  # pixels a side
+SCENES = 32_000  # that the decoder learns from when it learns alone
 
 
 def build() -> AutoencoderKL:
@@ -105,8 +106,15 @@ def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
     ).abs().mean()
 
 
+def drawing_loss(drawn: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """L1, gradients and squares of what a decoder drew, all as one number, and the PSNR in dB."""
+    mse = F.mse_loss(drawn, pictures)
+    loss = F.l1_loss(drawn, pictures) + 0.3 * gradient_loss(drawn, pictures) + 3 * mse
+    return loss, 10 * torch.log10(4 / mse.detach())
+
+
 def loss_with(plan: Plan):
-    """The loss of a step: reconstruction (L1, gradients, squares) and a slight pull of the posterior to the unit normal."""
+    """The loss of a step: reconstruction and a slight pull of the posterior to the unit normal."""
 
     def loss(network: Network, step: Step) -> dict[str, Tensor]:
         vae: AutoencoderKL = network.parts["vae"]
@@ -114,14 +122,23 @@ def loss_with(plan: Plan):
         posterior = vae.encode(real).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=step.torch).to(step.device)
         latents = posterior.mean + posterior.std * noise
-        decoded = vae.decode(latents).sample.float()
-        reconstruction = F.l1_loss(decoded, real)
-        edges = gradient_loss(decoded, real)
+        drawn, psnr = drawing_loss(vae.decode(latents).sample.float(), real)
         kl = posterior.kl().mean() / latents[0].numel()
-        mse = F.mse_loss(decoded, real)
-        psnr = 10 * torch.log10(4 / mse.detach())
-        total = reconstruction + 0.3 * edges + 3 * mse + 1e-5 * kl
-        return {"loss": total, "l1": reconstruction, "kl": kl, "psnr": psnr}
+        return {"loss": drawn + 1e-5 * kl, "kl": kl, "psnr": psnr}
+
+    return loss
+
+
+def decoders_loss(plan: Plan, latents: Tensor):
+    """The loss of a step of the decoder alone, on whole scenes and their cached latents of unit variance, [N, 4, 16, 16]."""
+
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        vae: AutoencoderKL = network.parts["vae"]
+        rows = step.numpy.integers(0, len(latents), plan.batch)
+        real = pixels([scene(int(row)) for row in rows]).to(step.device)
+        encoded = latents[rows].float().to(step.device) / vae.config.scaling_factor
+        drawn, psnr = drawing_loss(vae.decode(encoded).sample.float(), real)
+        return {"loss": drawn, "psnr": psnr}
 
     return loss
 
@@ -155,12 +172,23 @@ def standardise(vae: AutoencoderKL, count: int = 1000) -> None:
 
 
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
-    """Train (or go on), standardise the latents, and write `runs/vae/model`."""
-    start = build() if plan.start == "scratch" else AutoencoderKL.from_pretrained(store.unfold("vae"))
-    trained = train("vae", Network(vae=start), loss_with(plan), plan, runs=runs, minutes=minutes)
-    vae: AutoencoderKL = trained.parts["vae"].to("cpu")
-    standardise(vae)
-    vae.save_pretrained(runs / "vae/model")
+    """Train (or go on), standardise the latents, and write `runs/vae/model`.
+
+    From the shipped weights the decoder learns alone: every member reads these latents, so they stay.
+    """
+    folder = None if plan.start == "scratch" else store.unfold("vae")
+    vae = build() if folder is None else AutoencoderKL.from_pretrained(folder)
+    loss = loss_with(plan)
+    if folder is not None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        latents = cached(vae.to(device), runs / "latents" / folder.name, SCENES, device)
+        vae.requires_grad_(False).decoder.requires_grad_(True)
+        vae.post_quant_conv.requires_grad_(True)
+        loss = decoders_loss(plan, latents)
+    trained = train("vae", Network(vae=vae), loss, plan, runs=runs, minutes=minutes).to("cpu")
+    if folder is None:
+        standardise(vae)
+    trained.parts["vae"].save_pretrained(runs / "vae/model")
     return runs / "vae/model"
 
 
