@@ -181,10 +181,10 @@ def fold(
     with _locked(root):
         others = _differences(root, part)
         _write_part(root, part, texts, plain, bits, base)
-        for other, weights_of_other in others.items():
+        for other, (base_of_other, weights_of_other) in others.items():
             stored = [f for f in _files(root / "parts" / other) if f.name != COMPACT]
             texts = {file.name: file.read_text(encoding="utf-8") for file in stored}
-            _write_part(root, other, texts, weights_of_other, bits=8, base=part)
+            _write_part(root, other, texts, weights_of_other, bits=8, base=base_of_other)
     return root / "parts" / part
 
 
@@ -249,16 +249,17 @@ def _base(root: Path, part: str) -> compact.Base:
     return compact.Base(part, sha256(path), _plain(root, part).tensors)
 
 
-def _differences(root: Path, base: str) -> dict[str, compact.Plain]:
-    """The weights of the parts that are stored as differences from `base`."""
-    found = {}
+def _differences(root: Path, base: str) -> dict[str, tuple[str, compact.Plain]]:
+    """The parts that are differences from `base` or from one of these: each with its own base and weights, bases first."""
+    found: dict[str, tuple[str, compact.Plain]] = {}
     for part in _read(root / "manifest.json"):
         path = root / "parts" / part / COMPACT
         named = compact.base_of(path) if path.is_file() else None
         if named and named[0] == base:
             for problem in _base_problems(root, path):
                 raise LessonError(f"{problem}: restore both with `git checkout`.")
-            found[part] = _plain(root, part)
+            found[part] = (base, _plain(root, part))
+            found |= _differences(root, part)
     return found
 
 

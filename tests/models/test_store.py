@@ -161,6 +161,17 @@ def test_a_base_that_is_stored_anew_leaves_the_others_as_they_were(two, tmp_path
     assert (back - other["m"]).norm() < 0.015 * other["m"].norm()
 
 
+def test_it_leaves_differences_from_these_as_they_were_too(two, tmp_path):
+    root, base, other = two
+    third = trained_on(other)
+    store.fold(component(tmp_path / "third", third), "third", root, base="other")
+    store.add_member("third", None, {"": "third"}, root)
+    store.fold(component(tmp_path / "again", trained_on(base)), "base", root)
+    assert store.verify(root) == {"base": "ok", "other": "ok", "third": "ok"}
+    back = unfolded("third", root)["m"]
+    assert (back - third["m"]).norm() < 0.02 * third["m"].norm()
+
+
 def test_a_difference_from_another_base_is_refused(two, tmp_path):
     """As after a merge that took the one file and not the other."""
     root, base, _ = two
