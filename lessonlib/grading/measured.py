@@ -73,7 +73,7 @@ def table() -> dict[str, Any]:
     return found
 
 
-def measure(scenes_a_split: int = 10) -> None:
+def measure(scenes_a_split: int = 40) -> None:
     """Measure the whole grid and write the file. Minutes: every picture of the grid is made."""
     import diffusers
     import torch

@@ -16,14 +16,14 @@ picture; you get its verdict on scenes you do not choose, and a grade is given o
 
 Your settings must reach, on the scenes drawn,
 
-$$\frac{\text{fidelity of your settings}}{\text{fidelity of the best setting of the grid}} \ge 0.975
+$$\frac{\text{fidelity of your settings}}{\text{fidelity of the best setting of the grid}} \ge 0.97
 \qquad\text{with at most 8 UNet evaluations a picture.}$$
 
 Return a dict with `sampler` (`"ddim"`, `"euler"` or `"unipc"`), `steps` (2, 4, 8 or 16) and `guidance_scale` (1.0, 2.5 or
 5.0). Remember what a guided step costs. The check tells you how near you came: experiment.
 """.strip()
 
-SHARE, BUDGET = 0.975, 8
+SHARE, BUDGET = 0.97, 8
 
 
 def inputs(seed: int) -> dict[str, Any]:
