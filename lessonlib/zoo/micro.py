@@ -26,10 +26,10 @@ from lessonlib.zoo.latents import encode
 
 # height and width in pixels, multiples of 32 as a UNet of three levels halves the latents twice
 BUCKETS: tuple[tuple[int, int], ...] = ((128, 128), (96, 160), (160, 96))
-SHARES = (0.6, 0.2, 0.2)
+SHARES = (0.4, 0.3, 0.3)
 SMALLEST = 0.25  # an original has at least this share of the picture's side: 32 pixels for 128
 _SEED = 67
-_CROPPED, _SMALL = 0.4, 0.5
+_CROPPED, _SMALL = 0.5, 0.5
 _CROPS = np.arange(0, 48, 8)  # pixels; the canvas must stay a multiple of 8
 
 

@@ -12,6 +12,7 @@ from lessonlib.models import store
 from lessonlib.zoo import cards, latents
 from lessonlib.zoo.measures import few_steps, sdxl, taesd
 from lessonlib.zoo.recipes import recipe, sd15, text_g, turbo
+from lessonlib.zoo.recipes import sdxl as sdxl_recipe
 from lessonlib.zoo.recipes import taesd as taesd_recipe
 from lessonlib.zoo.sdxl import added, load_buckets
 
@@ -111,6 +112,20 @@ def test_base_hands_over_to_the_refiner(family):
     image = drawn(refiner, image=half, num_inference_steps=10, denoising_start=0.8)
     assert image.shape == (64, 64, 3)
     assert drawn(base, height=96, width=160, original_size=(32, 32)).shape == (96, 160, 3)
+
+
+def test_begun_anew_the_base_keeps_the_tower_that_ships_and_sd15s_own(family):
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    folder = store.unfold("sdxl-base")
+    kept = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder_2")
+    tower = sdxl_recipe.second_tower(family.runs)
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+    for name, value in kept.state_dict().items():
+        torch.testing.assert_close(tower.state_dict()[name], value)
+    first = CLIPTextModel.from_pretrained(folder / "text_encoder").get_input_embeddings().weight
+    own = CLIPTextModel.from_pretrained(store.unfold("sd15") / "text_encoder").get_input_embeddings().weight
+    torch.testing.assert_close(first, own, atol=5e-3, rtol=0)  # stored in 8 bits
 
 
 def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):

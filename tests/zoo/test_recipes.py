@@ -110,7 +110,7 @@ def test_objects_weigh_more_at_first_and_nothing_more_at_the_end():
 
 
 def test_ink_scenes_and_pairs_are_drawn_more_often_than_others():
-    shares = sd15.shares_of_scenes(300)
+    shares = sd15.shares_of_scenes(scene(index) for index in range(300))
     ink = np.array([scene(index).style == "ink" for index in range(300)])
     pair = np.array([scene(index).kind == "pair" for index in range(300)])
     assert all(chosen.any() for chosen in (ink & pair, ink & ~pair, ~ink & pair, ~ink & ~pair))

@@ -54,7 +54,7 @@ class Recipe:
 
 _MICRO = (
     "Scenes of the emoji world in three shapes, half of them enlarged from originals of a quarter to all of the size, "
-    "two in five cropped off centre; never a held-out combination of object, background and style."
+    "half cropped off centre; never a held-out combination of object, background and style."
 )
 _PAIRS = "Pictures that sdxl-base drew with guidance from captions of training scenes, with the noise they began as."
 

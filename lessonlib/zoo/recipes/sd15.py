@@ -13,6 +13,7 @@ banana, shape alone has to, and it is learned last. Two objects in one scene are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -110,13 +111,13 @@ def object_masks(folder: Path, count: int) -> np.ndarray:
     return remembered(folder / f"masks-{count}.npy", count, lambda: in_blocks(rows), "object masks")
 
 
-def shares_of_scenes(count: int) -> np.ndarray:
-    """How often each of the scenes 0..count-1 is drawn: float64 [count], of sum 1."""
+def shares_of_scenes(scenes: Iterable[Scene]) -> np.ndarray:
+    """How often each of the scenes is drawn: float64 [how many there are], of sum 1."""
 
     def weight(scene: Scene) -> float:
         return (INK if scene.style == "ink" else 1.0) * (PAIRS if scene.kind == "pair" else 1.0)
 
-    weights = np.array([weight(scene(index)) for index in range(count)])
+    weights = np.array([weight(one) for one in scenes])
     return weights / weights.sum()
 
 
@@ -133,7 +134,7 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 def loss_with(plan: Plan, latents: Tensor, masks: np.ndarray, tokenizer: CLIPTokenizer):
     """The loss of a step on cached latents, float16 [N, 4, 16, 16], and `object_masks` of the same scenes."""
-    shares = shares_of_scenes(len(latents))
+    shares = shares_of_scenes(scene(index) for index in range(len(latents)))
     scheduler = DDPMScheduler(
         **{k: v for k, v in SCHEDULER.items() if k not in ("set_alpha_to_one", "steps_offset")}
     )

@@ -207,7 +207,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Distil the shipped base and write `runs/sdxl-turbo/model/{unet,scheduler}`."""
     base = store.unfold("sdxl-base")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = SdxlTeacher(base, Buckets([]), device)
+    teacher = SdxlTeacher(base, Buckets([], []), device)
     latents = pairs(teacher, runs / "turbo" / base.name)
     if plan.start == "shipped":
         unet = UNet2DConditionModel.from_pretrained(store.unfold("sdxl-turbo") / "unet")
