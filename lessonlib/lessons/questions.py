@@ -75,11 +75,12 @@ QUESTIONS = {
         why="diffusers uses the negative sizes as a set, and quietly falls back to the positive ones if a part is missing.",
     ),
     "01_sdxl.shape": Question(
-        "The tiny SDXL saw squares in three of five batches, and each of two other shapes in one. Over hundreds of "
+        "The tiny SDXL saw squares in four of ten batches, and each of two other shapes in three. Over hundreds of "
         "pictures, where are the fewest objects right?",
         ("in the square", "in the wide and the high shape", "it makes no difference"),
         answer=1,
-        why="`target_size` names the bucket, but what a bucket can draw, it has to have seen.",
+        why="All three have about as many pixels, but a thing's size goes by the shorter side: there it is drawn smaller. "
+        "Even the VAE alone, which only encodes and decodes real scenes, keeps 83 % of such things, in the square 97 %.",
     ),
     "02_controlnet.edges": Question(
         "Given are the **edges** of a drawn lion at the right, and the prompt “a lion on the beach, oil painting”. "

@@ -1,4 +1,4 @@
-"""The VAE's reconstructions: PSNR on held-out scenes of every kind, and what the judge still reads in them."""
+"""The VAE's reconstructions: PSNR on scenes of every kind, and what the judge still reads in them, in every shape."""
 
 # diffusers' annotations are narrower than what it accepts and returns:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
@@ -13,11 +13,14 @@ import torch
 from lessonlib.judge import Judge, score
 from lessonlib.judge.evaluate import real_scenes
 from lessonlib.judge.intervals import bootstrap_mean
+from lessonlib.judge.scoring import Score
 from lessonlib.models import store
 from lessonlib.world.render import render
+from lessonlib.world.scene import Scene
 from lessonlib.zoo.measures.compared import kept
 from lessonlib.zoo.measures.generated import BATCH, Tick
 from lessonlib.zoo.measures.rows import Row, Sheet, row
+from lessonlib.zoo.micro import BUCKETS
 
 MEMBERS = ("vae",)
 SPLITS = ("seen", "held-out", "pair", "person")
@@ -45,20 +48,38 @@ def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], lis
         bar = PSNR if split in BARRED else None
         rows.append(row("vae", "psnr", split, bootstrap_mean(psnr(images, decoded)), bar))
         read = score(decoded, scenes, judge)
-        rows += [row("vae", one["metric"], split, one) for one in read.rows(split) if one["metric"] in READ]
+        rows += _answers(split, read)
         if split in BARRED:
-            real = score(images, scenes, judge).answers
-            rows += [
-                row("vae", f"{name}, of the real scenes'", split, kept(read.answers, real, name), KEPT)
-                for name in ("object", "style")
-            ]
+            rows += _kept(split, read, score(images, scenes, judge), KEPT)
         shown += [(images[k], decoded[k]) for k in range(4)]
+    rows += _shapes(vae, real_scenes("seen", n, seed), judge)
     sheet = Sheet(
         "vae",
         "Real scenes above, the VAE's reconstructions below: the first four seeds of each split.",
         [("scene", [a for a, _ in shown]), ("VAE", [b for _, b in shown])],
     )
     return rows, [sheet]
+
+
+def _shapes(vae: Any, scenes: list[Scene], judge: Judge) -> list[Row]:
+    """The same in the SDXL family's other shapes, where things are smaller: what no model that paints them can exceed."""
+    rows: list[Row] = []
+    for height, width in BUCKETS[1:]:
+        images = np.stack([render(scene, height, width).image for scene in scenes])
+        read, split = score(reconstructions(vae, images), scenes, judge), f"{height}x{width}"
+        rows += _answers(split, read) + _kept(split, read, score(images, scenes, judge))
+    return rows
+
+
+def _answers(split: str, read: Score) -> list[Row]:
+    return [row("vae", one["metric"], split, one) for one in read.rows(split) if one["metric"] in READ]
+
+
+def _kept(split: str, read: Score, real: Score, bar: float | None = None) -> list[Row]:
+    return [
+        row("vae", f"{name}, of the real scenes'", split, kept(read.answers, real.answers, name), bar)
+        for name in ("object", "style")
+    ]
 
 
 def psnr(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
