@@ -160,8 +160,11 @@ def load_buckets(runs: Path, device: torch.device, examples: int = EXAMPLES) -> 
     vae = AutoencoderKL.from_pretrained(folder).to(device)
     counts = tuple(round(share * examples) for share in SHARES)
     latents = cached_buckets(vae, runs / "latents" / folder.name, counts, device)
-    scenes = ((framing(bucket, row).scene for row in range(count)) for bucket, count in enumerate(counts))
-    return Buckets(latents, [shares_of_scenes(one) for one in scenes])
+    shares = [
+        shares_of_scenes(framing(bucket, row).scene for row in range(count))
+        for bucket, count in enumerate(counts)
+    ]
+    return Buckets(latents, shares)
 
 
 def added(pooled: Tensor, ids: Tensor) -> dict[str, Tensor]:
