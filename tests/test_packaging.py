@@ -89,12 +89,11 @@ def test_make_test_runs_every_check_and_ends_with_pytest(clone):
         "ruff check",
         "ruff format",
         "basedpyright",
-        "lesson exercises build",
-        "lesson exercises check",
         "pytest",
         "pytest",
     ]
     assert "--nbval-lax notebooks" in lines[-2]
+    assert "notebooks" not in lines[-1]  # the unit tests, which check the exercises as `make exercises` does
 
 
 @needs_make
