@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from lessonlib.models import store
 from lessonlib.zoo import distillation, sdxl
 from lessonlib.zoo.recipes import lcm, taesd, turbo
+from lessonlib.zoo.recipes.sd15 import tokenize
 from lessonlib.zoo.training import Step
 
 
@@ -74,6 +77,20 @@ def test_a_linear_map_is_found_again():
     generator = torch.Generator().manual_seed(0)
     source, true = torch.randn(400, 12, generator=generator), torch.randn(12, 5, generator=generator)
     torch.testing.assert_close(sdxl.linear_map(source, source @ true, ridge=1e-9), true, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_shipped_towers_can_be_turned_to_nearly_all_that_sd15_reads():
+    """On captions that the map was not fitted to: sdxl-base can begin with what sd15 knows."""
+    sd15, sdxl_base = store.unfold("sd15"), store.unfold("sdxl-base")
+    tokenizer = CLIPTokenizer.from_pretrained(sd15 / "tokenizer")
+    text = CLIPTextModel.from_pretrained(sd15 / "text_encoder").eval()
+    second = CLIPTextModelWithProjection.from_pretrained(sdxl_base / "text_encoder_2").eval()
+    captions = sdxl.sample_captions(512)
+    states = sdxl.Towers(tokenizer, sdxl.deepened(text).eval(), second).read(captions).states
+    known = text(input_ids=tokenize(tokenizer, captions)).last_hidden_state
+    left = states[256:] @ sdxl.linear_map(states[:256], known[:256]) - known[256:]
+    assert 1 - left.square().mean() / (known[256:] - known[256:].mean((0, 1))).square().mean() > 0.95
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], lis
 
 
 def _shapes(vae: Any, scenes: list[Scene], judge: Judge) -> list[Row]:
-    """The same in the SDXL family's other shapes, where things are smaller: what no model that paints them can exceed."""
+    """The same in the SDXL family's other shapes, where things are smaller: what to hold against what models paint there."""
     rows: list[Row] = []
     for height, width in BUCKETS[1:]:
         images = np.stack([render(scene, height, width).image for scene in scenes])
