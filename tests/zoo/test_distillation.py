@@ -151,6 +151,33 @@ def test_hinge_moves_each_side_by_its_own_loss_alone():
     assert all(parameter.grad is not None for parameter in heads.parameters())
 
 
+@pytest.mark.parametrize("with_fake_score", [True, False])
+def test_matching_brings_one_gaussian_onto_another_and_the_fake_score_keeps_its_width(with_fake_score):
+    # the student says mean + width z; teacher and fake score are exact: E[x | noisy] of their Gaussians
+    mean, width = (torch.tensor(value, requires_grad=True) for value in (-0.5, 0.3))
+    optimizer = torch.optim.Adam([mean, width], 0.02)
+    chance = torch.Generator().manual_seed(0)
+
+    def expected(noisy, level, mean, width):
+        gain = level.sqrt() * width**2 / (level * width**2 + 1 - level)
+        return mean + gain * (noisy - level.sqrt() * mean)
+
+    for _ in range(300):
+        said = mean + width * torch.randn(256, 1, 2, 2, generator=chance)
+        level = 0.1 + 0.8 * torch.rand(256, 1, 1, 1, generator=chance)
+        noisy = (
+            level.sqrt() * said + (1 - level).sqrt() * torch.randn(said.shape, generator=chance)
+        ).detach()
+        of_teacher = expected(noisy, level, 1.0, 0.8)
+        of_fake = expected(noisy, level, mean.detach(), width.detach()) if with_fake_score else said.detach()
+        optimizer.zero_grad()
+        turbo.matching(said, of_teacher, of_fake).backward()
+        optimizer.step()
+    assert abs(float(mean.detach()) - 1.0) < 0.1
+    kept = abs(float(width.detach()))
+    assert abs(kept - 0.8) < 0.1 if with_fake_score else kept < 0.2
+
+
 def test_taesd_learns_on_a_fixed_batch():
     torch.manual_seed(0)
     model = taesd.build()

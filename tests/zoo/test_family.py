@@ -1,5 +1,6 @@
 """Every recipe of the sd15 and SDXL families, from training to a picture by the real calls, on random weights."""
 
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,11 +11,13 @@ from random_models import make_store
 
 from lessonlib.models import store
 from lessonlib.zoo import cards, latents
-from lessonlib.zoo.measures import few_steps, sdxl, taesd
+from lessonlib.zoo.distillation import SdxlTeacher, quickened
+from lessonlib.zoo.measures import few_steps, one_step, sdxl, taesd
 from lessonlib.zoo.recipes import recipe, sd15, text_g, turbo
 from lessonlib.zoo.recipes import sdxl as sdxl_recipe
 from lessonlib.zoo.recipes import taesd as taesd_recipe
-from lessonlib.zoo.sdxl import added, deepened, load_buckets
+from lessonlib.zoo.sdxl import Buckets, added, deepened, load_buckets
+from lessonlib.zoo.training import Network, draw
 
 # in the order in which they need each other
 NAMES = (
@@ -37,11 +40,10 @@ def family(sd15_folder, tmp_path_factory):
         patch.setenv("LESSON_WEIGHTS", str(folder / "weights"))
         patch.setenv("LESSON_CACHE", str(folder / "cache"))
         patch.setattr(latents, "_SHARD", 50)
-        for module in (sd15, taesd_recipe):
+        for module in (sd15, taesd_recipe, turbo):
             patch.setattr(module, "SCENES", 50)
         patch.setattr(load_buckets, "__defaults__", (20,))
         patch.setattr(text_g, "PLAN", replace(text_g.PLAN, steps=2, batch=2, warmup=1))
-        patch.setattr(turbo.pairs, "__defaults__", (8,))
         make_store(sd15_folder, folder / "weights")
         store.add_member("vae", None, {"": "sd15-vae"})
         store.add_member("text", None, {"tokenizer": "sd15-tokenizer", "text_encoder": "sd15-text_encoder"})
@@ -137,7 +139,7 @@ def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):
         128,
         3,
     )
-    noise = turbo.noise_of(0)[None]
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     said = pipeline(
         PROMPT,
         num_inference_steps=1,
@@ -165,14 +167,32 @@ def test_turbo_learns_at_the_times_where_its_steps_begin(family):
     for steps, later in ((2, turbo.LATER[1:2]), (4, turbo.LATER)):
         pipeline.set_timesteps(steps)
         assert pipeline.timesteps.tolist() == [turbo.LAST, *later]
-    noise, target = torch.randn(2, 8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    noisy, starts = turbo.begun(noise, target, levels, torch.Generator().manual_seed(1))
-    assert (starts[:4] == turbo.LAST).all()
-    torch.testing.assert_close(noisy[:4], (1 - levels[turbo.LAST]).sqrt() * noise[:4])
-    assert set(starts[4:].tolist()) <= set(turbo.LATER)
-    for one, at, picture in zip(noisy[4:], starts[4:], target[4:], strict=True):
-        rest = (one - levels[at].sqrt() * picture) / (1 - levels[at]).sqrt()
+    real = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    noisy, starts = turbo.begun(real, levels, torch.Generator().manual_seed(1))
+    assert (starts[:6] == turbo.LAST).all()
+    assert set(starts[6:].tolist()) <= set(turbo.LATER)
+    for one, at, picture in zip(noisy, starts, real, strict=True):
+        kept = torch.zeros(()) if at == turbo.LAST else levels[at].sqrt()  # nothing of it at the first step
+        rest = (one - kept * picture) / (1 - levels[at]).sqrt()
         assert abs(rest.std() - 1) < 0.1  # fresh noise, in the share of that time
+
+
+def test_turbo_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(family):
+    base = store.unfold("sdxl-base")
+    teacher = SdxlTeacher(base, Buckets([], []), torch.device("cpu"))
+    fake_score = copy.deepcopy(teacher.unet).requires_grad_(True)
+    unet = quickened(base, "lcm-lora-sdxl")
+    widths = list(unet.config.block_out_channels)
+    network = Network(unet=unet, fake_score=fake_score, heads=turbo.Heads([*widths, widths[-1]]))
+    plan = replace(turbo.PLAN, batch=2)
+    loss = turbo.loss_with(plan, teacher, torch.randn(10, 4, 16, 16).half())
+
+    def moved(part):
+        return any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
+
+    loss(network, draw(plan, 0, 0, torch.device("cpu")))["loss"].backward()
+    assert all(moved(part) for part in network.parts.values())
+    assert not moved(teacher.unet)
 
 
 def test_a_second_run_begins_with_what_was_shipped(family):
@@ -191,7 +211,8 @@ def test_a_second_run_begins_with_what_was_shipped(family):
 def test_every_family_that_is_shipped_is_measured_as_often_as_it_says(family, monkeypatch):
     from lessonlib.judge import load_judge
 
-    for module in (taesd, sdxl, few_steps):
+    monkeypatch.setattr(few_steps, "STEPS", 5)
+    for module in (taesd, sdxl, few_steps, one_step):
         monkeypatch.setattr(module, "STEPS", 5, raising=False)
         ticks = []
         rows, sheets = module.measure(4, 7, load_judge(), ticks.append)

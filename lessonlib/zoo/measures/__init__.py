@@ -27,6 +27,7 @@ FAMILIES = (
     "sd15",
     "sdxl",
     "few_steps",
+    "one_step",
     "controlnet",
     "ip_adapter",
     "inpainting",

@@ -1,4 +1,4 @@
-"""Few-step models against their teachers: what of 25 guided steps is left at 4, 2 or 1.
+"""Few-step models against their teachers: what of 25 guided steps is left at 4 or 2 (`one_step`: at 1).
 
 Accuracy alone hardly tells samplers apart here: plain DDIM at 4 steps keeps most of it. So the pictures at 4 steps must also
 be nearer to the teacher's 25 than to plain DDIM's 4, in KID on the judge's features and in sharpness. A one-step model that
@@ -26,7 +26,7 @@ from lessonlib.zoo.measures.compared import diversity_kept, kept, nearer_in_shar
 from lessonlib.zoo.measures.generated import GUIDANCE, STEPS, Tick, plain_captions
 from lessonlib.zoo.measures.rows import Row, Sheet, row
 
-MEMBERS = ("lcm", "lcm-lora-sd15", "lcm-lora-sdxl", "sdxl-turbo")
+MEMBERS = ("lcm", "lcm-lora-sd15", "lcm-lora-sdxl")
 READS = ("sd15", "sdxl-base")
 TEACHERS = {"lcm": "sd15", "lcm-lora-sd15": "sd15", "lcm-lora-sdxl": "sdxl-base", "sdxl-turbo": "sdxl-base"}
 SPLITS = ("seen", "held-out")
@@ -51,27 +51,29 @@ def steps_of(member: str) -> tuple[int, ...]:
     return (1,) if member == "sdxl-turbo" else (4, 2)
 
 
-def _shipped() -> list[str]:
-    return [name for name in MEMBERS if name in store.members()]
+def _shipped(members: Sequence[str]) -> list[str]:
+    return [name for name in members if name in store.members()]
 
 
 def _prompts_varied(n: int) -> int:
     return max(2, n // 10)
 
 
-def pictures(n: int) -> int:
+def pictures(n: int, members: Sequence[str] = MEMBERS) -> int:
     """The teachers' sets and each member's."""
-    varied = SEEDS * _prompts_varied(n)
-    teachers = len({TEACHERS[name] for name in _shipped()}) * (n * (len(SPLITS) + 1) + varied)
-    return teachers + sum(n * len(SPLITS) * len(steps_of(name)) + varied for name in _shipped())
+    varied, shipped = SEEDS * _prompts_varied(n), _shipped(members)
+    teachers = len({TEACHERS[name] for name in shipped}) * (n * (len(SPLITS) + 1) + varied)
+    return teachers + sum(n * len(SPLITS) * len(steps_of(name)) + varied for name in shipped)
 
 
-def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], list[Sheet]]:
+def measure(
+    n: int, seed: int, judge: Judge, tick: Tick, members: Sequence[str] = MEMBERS
+) -> tuple[list[Row], list[Sheet]]:
     """Every shipped member beside its teacher; each teacher draws once."""
     goals: dict[str, Goal] = {}
     rows: list[Row] = []
     sheets: list[Sheet] = []
-    for member in _shipped():
+    for member in _shipped(members):
         teacher = TEACHERS[member]
         if teacher not in goals:
             goals[teacher] = _goal(teacher, n, seed, judge, tick)

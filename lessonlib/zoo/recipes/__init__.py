@@ -56,7 +56,6 @@ _MICRO = (
     "Scenes of the emoji world in three shapes, half of them enlarged from originals of a quarter to all of the size, "
     "half cropped off centre; never a held-out combination of object, background and style."
 )
-_PAIRS = "Pictures that sdxl-base drew with guidance from captions of training scenes, with the noise they began as."
 
 # in the order in which they build on each other; the judge stands alone
 RECIPES: dict[str, Recipe] = {
@@ -93,7 +92,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("sdxl-base", "sdxl", "Text to picture: SDXL in small, two text towers and micro-conditioning.", data=_MICRO),
         Recipe("sdxl-refiner", "refiner", "Ends what sdxl-base began: an expert for little noise.", data=_MICRO),
         Recipe("lcm-lora-sdxl", "lcm_lora", "Four steps for sdxl-base.", {"family": "sdxl"}, data=_MICRO),
-        Recipe("sdxl-turbo", "turbo", "A picture in one step: sdxl-base distilled.", data=_PAIRS),
+        Recipe("sdxl-turbo", "turbo", "A picture in one step: sdxl-base distilled."),
         Recipe("judge", "judge", "Measures pictures: objects, background, style, place, a person's attributes."),
     )
 }  # fmt: skip
