@@ -193,8 +193,9 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     base = store.unfold("sdxl-base")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = SdxlTeacher(base, Buckets([], []), device)
-    vae = AutoencoderKL.from_pretrained(store.unfold("vae")).to(device)
-    latents = cached(vae, runs / "latents" / store.unfold("vae").name, SCENES, device)
+    of_vae = store.unfold("vae")
+    vae = AutoencoderKL.from_pretrained(of_vae).to(device)
+    latents = cached(vae, runs / "latents" / of_vae.name, SCENES, device)
     if plan.start == "shipped":
         unet = UNet2DConditionModel.from_pretrained(store.unfold("sdxl-turbo") / "unet")
     else:
