@@ -1,10 +1,10 @@
 """The compact form of trained weights: one safetensors file of small numbers, gzipped.
 
 A matrix or convolution becomes one integer tensor and one scale per output channel,
-    q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits) or 7 (4 bits),
-everything else float16. In 4 bits stands only the difference from another part, the base: w' = w'_base + s q. Where that is
-small, as after a training from the base, its error is at most `WORSE` times that of 8 bits; where it is not, w stands whole.
-gzip takes a tenth of 8 bits and a seventh of 4: most of the whole numbers are near zero.
+    q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits), 31 (6 bits) or 7 (4 bits),
+everything else float16. In 4 or 6 bits stands only the difference from another part, the base: w' = w'_base + s q; in the
+fewest whose error is at most `WORSE` times that of 8 bits, as after a training from the base. Where the difference is too
+large for both, w stands whole. gzip takes a tenth of 8 bits, a seventh of 4, and what 6 bits leave unused of a byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
-LARGEST = {4: 7, 8: 127}  # bits -> the largest whole number
+LARGEST = {4: 7, 6: 31, 8: 127}  # bits -> the largest whole number
 WORSE = 3.0  # how many times the error of 8 bits a difference may have
 
 
@@ -47,14 +47,15 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
 
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
-        base: what has this name and shape there is stored as the difference from it, in 4 bits, unless that is too coarse.
+        base: what has this name and shape there is stored as the difference from it, in 4 or 6 bits, unless that is
+            too coarse.
 
     Raises:
         LessonError: weights that are NaN or infinite.
     """
     from safetensors.torch import save
 
-    tensors, dtypes, packed = {}, {}, {}
+    tensors, dtypes, packed, changed = {}, {}, {}, []
     for key, tensor in plain.tensors.items():
         if not tensor.is_floating_point():
             tensors[key] = tensor
@@ -69,15 +70,16 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
         if bits == 16 or value.ndim < 2 or value.numel() < 1024 or value[0].numel() < 16:
             tensors[key] = _half(value)
         else:
-            tensors[key], tensors[key + SCALE] = whole = quantise(value)
-            if known is not None and known.shape == value.shape:
-                change = value - known.float()
-                q, scale = quantise(change, bits=4)
-                if _error(change, q, scale) <= WORSE * _error(value, *whole):
-                    tensors[key], tensors[key + SCALE], packed[key] = pack(q), scale, list(q.shape)
+            known = known.float() if known is not None and known.shape == value.shape else None
+            few, q, tensors[key + SCALE] = _fewest_bits(value, known)
+            tensors[key] = pack(q) if few == 4 else q
+            if few == 4:
+                packed[key] = list(q.shape)
+            elif few == 6:
+                changed.append(key)
     note: dict[str, Any] = {"file": plain.file, "metadata": plain.metadata, "dtypes": dtypes}
-    if base and packed:
-        note |= {"base": [base.part, base.sha256], "packed": packed}
+    if base and (packed or changed):
+        note |= {"base": [base.part, base.sha256], "packed": packed, "changed": changed}
     # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
     whole_file = save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
     return gzip.compress(whole_file, mtime=0)
@@ -97,7 +99,7 @@ def decode(path: Path, base: Base | None = None) -> Plain:
             tensor = unpack(tensor, shape)
         if key + SCALE in compact:
             tensor = _restored(tensor, compact[key + SCALE])
-        if shape:
+        if shape or key in note.get("changed", []):
             assert base is not None, f"{path} is stored as a difference"
             tensor = base.tensors[key].float() + tensor
         dtype = getattr(torch, note["dtypes"].get(key, "float32"))
@@ -156,7 +158,7 @@ def quantise(weight: torch.Tensor, steps: int = 24, bits: int = 8) -> tuple[torc
     Args:
         weight: float32, any shape with at least two axes.
         steps: clipping points tried, from half of each channel's largest magnitude up to all of it.
-        bits: 8 for -127..127, 4 for -7..7.
+        bits: 8 for -127..127, 6 for -31..31, 4 for -7..7.
 
     Returns:
         (q int8 of the same shape, s of shape (channels,) in float16, or float32 where that cannot hold it).
@@ -175,6 +177,17 @@ def quantise(weight: torch.Tensor, steps: int = 24, bits: int = 8) -> tuple[torc
         best_scale = torch.where(better, scale.float(), best_scale)
     scale = _half_scale(best_scale)
     return _round(rows, scale, most).to(torch.int8).view_as(weight), scale
+
+
+def _fewest_bits(value: torch.Tensor, known: torch.Tensor | None) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """Bits, and what `quantise` makes of them: 4 or 6 for the difference from `known`, 8 for the whole value."""
+    q, scale = quantise(value)
+    if known is not None:
+        for bits in (4, 6):
+            difference = quantise(value - known, bits=bits)
+            if _error(value - known, *difference) <= WORSE * _error(value, q, scale):
+                return bits, *difference
+    return 8, q, scale
 
 
 def pack(q: torch.Tensor) -> torch.Tensor:

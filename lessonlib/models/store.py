@@ -156,7 +156,7 @@ def fold(
 
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
-        base: a stored part that this one was trained on from: only the difference is stored, in 4 bits.
+        base: a stored part that this one was trained on from: only the difference is stored, in 4 or 6 bits.
 
     Raises:
         LessonError: nothing to store, pickled, sharded or non-finite weights, an unwritable root.
