@@ -2,16 +2,17 @@
 
 A matrix or convolution becomes one integer tensor and one scale per output channel,
     q = clamp(round(w / s), -n, n),   w' = s q,   s = argmin_s ‖w - w'‖²,   n = 127 (8 bits), 31 (6 bits) or 7 (4 bits),
-everything else float16. In 4 or 6 bits stands only the difference from another part, the base: w' = w'_base + s q; in the
-fewest whose error is at most `WORSE` times that of 8 bits, as after a training from the base. Where the difference is too
-large for both, w stands whole. gzip takes a tenth of 8 bits, a seventh of 4, and what 6 bits leave unused of a byte.
+everything else, and a UNet's first and last convolution, float16. In 4 or 6 bits stands only the difference from another
+part, the base: w' = w'_base + s q; in the fewest whose error is at most `WORSE` times that of 8 bits, or no larger where w
+must be precise. Where the difference is too large for both, w stands whole. gzip takes a tenth of 8 bits, a seventh of 4,
+and what 6 bits leave unused of a byte.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
 LARGEST = {4: 7, 6: 31, 8: 127}  # bits -> the largest whole number
+# A UNet's first and last convolution: a two-thousandth of its weights. At pure noise, where a one-step picture begins,
+# its clean latents are off by fifteen times what the last one is.
+EDGES = ("conv_in.weight", "conv_out.weight")
 WORSE = 3.0  # how many times the error of 8 bits a difference may have
 
 
@@ -42,13 +46,14 @@ class Plain(NamedTuple):
     metadata: dict[str, str]
 
 
-def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
+def encode(plain: Plain, bits: int = 8, base: Base | None = None, precise: Sequence[str] = ()) -> bytes:
     """The compact file.
 
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
         base: what has this name and shape there is stored as the difference from it, in 4 or 6 bits, unless that is
             too coarse.
+        precise: how the names begin whose difference may have no larger error than 8 bits.
 
     Raises:
         LessonError: weights that are NaN or infinite.
@@ -67,11 +72,14 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
         value = tensor.float()
         known = base.tensors.get(key) if base else None
         # Below about a thousand weights, or sixteen a channel, scales and rounding cost more than they save.
-        if bits == 16 or value.ndim < 2 or value.numel() < 1024 or value[0].numel() < 16:
+        small = value.ndim < 2 or value.numel() < 1024 or value[0].numel() < 16
+        if bits == 16 or small or key in EDGES:
             tensors[key] = _half(value)
         else:
             known = known.float() if known is not None and known.shape == value.shape else None
-            few, q, tensors[key + SCALE] = _fewest_bits(value, known)
+            few, q, tensors[key + SCALE] = _fewest_bits(
+                value, known, 1.0 if key.startswith(tuple(precise)) else WORSE
+            )
             tensors[key] = pack(q) if few == 4 else q
             if few == 4:
                 packed[key] = list(q.shape)
@@ -79,7 +87,12 @@ def encode(plain: Plain, bits: int = 8, base: Base | None = None) -> bytes:
                 changed.append(key)
     note: dict[str, Any] = {"file": plain.file, "metadata": plain.metadata, "dtypes": dtypes}
     if base and (packed or changed):
-        note |= {"base": [base.part, base.sha256], "packed": packed, "changed": changed}
+        note |= {
+            "base": [base.part, base.sha256],
+            "packed": packed,
+            "changed": changed,
+            "precise": [*precise],
+        }
     # One metadata entry: safetensors writes several in no fixed order; equal weights must give equal bytes.
     whole_file = save(tensors, metadata={"lesson": json.dumps(note, sort_keys=True)})
     return gzip.compress(whole_file, mtime=0)
@@ -128,6 +141,11 @@ def base_of(path: Path) -> tuple[str, str] | None:
     """The part that a compact file is a difference from, and the SHA-256 that it had then; None if it stands alone."""
     named = _note(_header(path)).get("base")
     return (named[0], named[1]) if named else None
+
+
+def precise_of(path: Path) -> list[str]:
+    """How the names begin that `encode` was told to store precisely."""
+    return _note(_header(path)).get("precise", [])
 
 
 def parameters(path: Path) -> int:
@@ -179,13 +197,15 @@ def quantise(weight: torch.Tensor, steps: int = 24, bits: int = 8) -> tuple[torc
     return _round(rows, scale, most).to(torch.int8).view_as(weight), scale
 
 
-def _fewest_bits(value: torch.Tensor, known: torch.Tensor | None) -> tuple[int, torch.Tensor, torch.Tensor]:
+def _fewest_bits(
+    value: torch.Tensor, known: torch.Tensor | None, worse: float
+) -> tuple[int, torch.Tensor, torch.Tensor]:
     """Bits, and what `quantise` makes of them: 4 or 6 for the difference from `known`, 8 for the whole value."""
     q, scale = quantise(value)
     if known is not None:
         for bits in (4, 6):
             difference = quantise(value - known, bits=bits)
-            if _error(value - known, *difference) <= WORSE * _error(value, q, scale):
+            if _error(value - known, *difference) <= worse * _error(value, q, scale):
                 return bits, *difference
     return 8, q, scale
 

@@ -20,11 +20,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from lessonlib.errors import LessonError
 from lessonlib.files import sha256, write_text
@@ -149,6 +149,7 @@ def fold(
     *,
     bits: int = 8,
     base: str | None = None,
+    precise: Sequence[str] = (),
 ) -> Path:
     """Store a component folder (small files, at most one `.safetensors`) as `part`, whole or not at all.
 
@@ -157,6 +158,7 @@ def fold(
     Args:
         bits: 8 quantises matrices and convolutions; 16 stores everything as float16.
         base: a stored part that this one was trained on from: only the difference is stored, in 4 or 6 bits.
+        precise: how the names begin whose difference may have no larger error than 8 bits.
 
     Raises:
         LessonError: nothing to store, pickled, sharded or non-finite weights, an unwritable root.
@@ -180,19 +182,25 @@ def fold(
     texts = {file.name: _without_paths(file) for file in small}
     with _locked(root):
         others = _differences(root, part)
-        _write_part(root, part, texts, plain, bits, base)
-        for other, (base_of_other, weights_of_other) in others.items():
+        _write_part(root, part, texts, plain, bits, base, precise)
+        for other, difference in others.items():
             stored = [f for f in _files(root / "parts" / other) if f.name != COMPACT]
             texts = {file.name: file.read_text(encoding="utf-8") for file in stored}
-            _write_part(root, other, texts, weights_of_other, bits=8, base=base_of_other)
+            _write_part(root, other, texts, difference.weights, 8, difference.base, difference.precise)
     return root / "parts" / part
 
 
 def _write_part(
-    root: Path, part: str, texts: Mapping[str, str], plain: compact.Plain | None, bits: int, base: str | None
+    root: Path,
+    part: str,
+    texts: Mapping[str, str],
+    plain: compact.Plain | None,
+    bits: int,
+    base: str | None,
+    precise: Sequence[str],
 ) -> None:
     """Replace a part and its line in the manifest."""
-    encoded = compact.encode(plain, bits, _base(root, base) if base else None) if plain else None
+    encoded = compact.encode(plain, bits, _base(root, base) if base else None, precise) if plain else None
     with _replaced_folder(root / "parts" / part) as temporary:
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
@@ -249,16 +257,24 @@ def _base(root: Path, part: str) -> compact.Base:
     return compact.Base(part, sha256(path), _plain(root, part).tensors)
 
 
-def _differences(root: Path, base: str) -> dict[str, tuple[str, compact.Plain]]:
-    """The parts that are differences from `base` or from one of these: each with its own base and weights, bases first."""
-    found: dict[str, tuple[str, compact.Plain]] = {}
+class _Difference(NamedTuple):
+    """A part that is stored as the difference from another."""
+
+    base: str
+    precise: list[str]
+    weights: compact.Plain
+
+
+def _differences(root: Path, base: str) -> dict[str, _Difference]:
+    """The parts that are differences from `base` or from one of these, bases first."""
+    found: dict[str, _Difference] = {}
     for part in _read(root / "manifest.json"):
         path = root / "parts" / part / COMPACT
         named = compact.base_of(path) if path.is_file() else None
         if named and named[0] == base:
             for problem in _base_problems(root, path):
                 raise LessonError(f"{problem}: restore both with `git checkout`.")
-            found[part] = (base, _plain(root, part))
+            found[part] = _Difference(base, compact.precise_of(path), _plain(root, part))
             found |= _differences(root, part)
     return found
 

@@ -46,9 +46,9 @@ def test_two_numbers_share_a_byte(count):
     assert torch.equal(compact.unpack(packed, [count]), q)
 
 
-def written(tmp_path, tensors, base=None):
+def written(tmp_path, tensors, base=None, precise=()):
     path = tmp_path / ("difference" if base else "whole")
-    path.write_bytes(compact.encode(compact.Plain("w.safetensors", tensors, {}), base=base))
+    path.write_bytes(compact.encode(compact.Plain("w.safetensors", tensors, {}), base=base, precise=precise))
     return path
 
 
@@ -83,6 +83,31 @@ def test_a_larger_difference_costs_less_than_the_whole_and_comes_back(tmp_path):
     for key, value in new.items():
         assert relative(compact.decode(difference, base).tensors[key] - value, value) < 0.02
     assert compact.parameters(difference) == 2 * 256 * 256
+
+
+def test_what_must_be_precise_is_as_precise_as_the_whole(tmp_path):
+    torch.manual_seed(0)
+    old = {name: torch.randn(256, 256) for name in ("first.weight", "last.weight")}
+    new = {name: value + 0.15 * torch.randn(256, 256) for name, value in old.items()}
+    base = compact.Base("old", "digest", old)
+    whole = compact.decode(written(tmp_path, new)).tensors
+    path = written(tmp_path, new, base, ["last."])
+    assert compact.precise_of(path) == ["last."]
+    difference = compact.decode(path, base).tensors
+    worse = {
+        name: relative(difference[name] - value, value) / relative(whole[name] - value, value)
+        for name, value in new.items()
+    }
+    assert 1.5 < worse["first.weight"] < compact.WORSE
+    assert worse["last.weight"] < 1
+
+
+def test_the_first_and_the_last_convolution_of_a_unet_stay_float16(tmp_path):
+    torch.manual_seed(0)
+    weights = {name: torch.randn(64, 4, 3, 3) for name in (*compact.EDGES, "down_blocks.0.conv.weight")}
+    back = compact.decode(written(tmp_path, weights)).tensors
+    errors = [relative(back[name] - value, value) for name, value in weights.items()]
+    assert max(errors[:2]) < 3e-4 < errors[2]
 
 
 def test_a_difference_as_large_as_the_weights_is_not_worth_its_error(tmp_path):

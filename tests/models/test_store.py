@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load, load_file, save_file
 
 from lessonlib.errors import LessonError
-from lessonlib.models import store
+from lessonlib.models import compact, store
 
 
 def component(folder, tensors, metadata=None, name="diffusion_pytorch_model.safetensors"):
@@ -159,6 +159,16 @@ def test_a_base_that_is_stored_anew_leaves_the_others_as_they_were(two, tmp_path
     assert store.unfold("other", root) != before
     back = unfolded("other", root)["m"]
     assert (back - other["m"]).norm() < 0.015 * other["m"].norm()
+
+
+def test_what_is_precise_stays_so_when_its_base_is_stored_anew(two, tmp_path):
+    root, base, other = two
+    store.fold(component(tmp_path / "other", other), "other", root, base="base", precise=["m"])
+    before = unfolded("other", root)["m"]
+    store.fold(component(tmp_path / "again", trained_on(base)), "base", root)
+    assert compact.precise_of(root / "parts/other/weights.safetensors.gz") == ["m"]
+    again = unfolded("other", root)["m"]
+    assert (again - before).norm() < 0.006 * before.norm()
 
 
 def test_it_leaves_differences_from_these_as_they_were_too(two, tmp_path):
