@@ -130,3 +130,23 @@ def test_it_learns_a_batch_and_ships(base, tower, tmp_path, monkeypatch):
             atol=0.05,
             rtol=0.1,
         )
+
+
+def test_trained_on_it_leaves_what_plus_and_face_read(base):
+    tower = image_encoder.started("shipped")
+    pixels = image_encoder.as_pixels(np.stack([render(scene(k)).image for k in range(2)]))
+
+    def seen():
+        with torch.no_grad():
+            told = tower(pixel_values=pixels, output_hidden_states=True)
+        return told.hidden_states[-2], told.image_embeds
+
+    states, embedded = seen()
+    parameters = [p for p in tower.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+    tower(pixel_values=pixels).image_embeds.square().mean().backward()
+    optimizer.step()
+    after, moved = seen()
+    assert torch.equal(after, states)
+    assert (moved - embedded).abs().max() > 0.1
+    assert 0 < sum(p.numel() for p in parameters) < 0.3 * tower.num_parameters()

@@ -4,7 +4,8 @@ Contrastive with the frozen text tower (Radford et al. 2021), which alone would 
 in an hour; so the embedding must also answer `text`'s questions about the scene, and each patch's state of the last layer
 but one (what IP-Adapter Plus reads) must say what stands there and in which colours. And one linear layer must make of the
 embedding what sd15's own text encoder makes of the words for the picture (`words`): that is all that IP-Adapter's projection
-may do, so what is not told linearly is lost to it.
+may do, so what is not told linearly is lost to it. To train on from the shipped weights is to train the last layer and the
+embedding alone: the states of the layer before stay what Plus and face have learned to read.
 
 Half of the people are shown as heads alone, cut out and enlarged: that is what a face adapter will be given.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -53,6 +55,7 @@ WEIGHTS = {
     "hair": 2.0,
     "pose": 2.0,
 }  # of a question's cross entropy; 1 by default
+WORDED = 20.0  # of the words told linearly, which count most; all but the last training of what ships had 2
 WORDS = 4  # text states that one linear layer must tell: as many as IP-Adapter makes tokens
 PATCH = 16
 FACES = 0.5  # share of the people that are shown as a head alone
@@ -242,7 +245,7 @@ def loss_with(
         wanted = words_of(base, scenes, batch["whole"])
         worded = F.mse_loss(teaching.words(embedded).float(), wanted)
         early = F.mse_loss(teaching.early_words(seen.hidden_states[-2][:, 0]).float(), wanted)
-        total = 0.5 * pairing + told + 0.5 * standing + 0.5 * painted + 2 * worded + early
+        total = 0.5 * pairing + told + 0.5 * standing + 0.5 * painted + WORDED * worded + early
         return {
             "loss": total,
             "caption": found,
@@ -262,8 +265,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     folder = store.unfold("text")
     text = CLIPTextModel.from_pretrained(folder / "text_encoder").requires_grad_(False).eval().to(device)
     torch.manual_seed(plan.seed)
-    shipped = plan.start == "shipped"
-    tower = CLIPVisionModelWithProjection.from_pretrained(store.unfold(NAME)) if shipped else build()
+    tower = started(plan.start)
     trained = train(
         NAME,
         network(tower, text.config.hidden_size),
@@ -274,6 +276,20 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     )
     trained.parts["tower"].to("cpu").save_pretrained(runs / NAME / "model")
     return runs / NAME / "model"
+
+
+def started(start: Literal["scratch", "shipped"]) -> CLIPVisionModelWithProjection:
+    """An untrained tower, or the shipped one, of which only what follows the last layer but one is to be trained."""
+    if start == "scratch":
+        return build()
+    tower = CLIPVisionModelWithProjection.from_pretrained(store.unfold(NAME)).requires_grad_(False)
+    for part in (
+        tower.vision_model.encoder.layers[-1],
+        tower.vision_model.post_layernorm,
+        tower.visual_projection,
+    ):
+        part.requires_grad_(True)
+    return tower
 
 
 def ship(runs: Path) -> None:
