@@ -53,7 +53,8 @@ FILES: dict[Kind, str] = {
 # the checkpoint: a run that is killed before its first step begins them anew)
 PLAN = Plan(steps=2000, batch=16, learning_rate=6e-4, seed=91, warmup=100, optimizer="muon")
 # With 6,000 scenes and 625 steps, a resampler's token for the thing lay nearest to the right one of 120 names in 77 of 100
-# new pictures; with 32,000 and 2,500 steps in 89. The base's single linear layer gains nothing: 82 both times.
+# new pictures; with 32,000 and 2,500 steps in 89. The base's single linear layer gained nothing: 82 both times (on the
+# image encoder of then).
 # What the encoder says of them takes 1.3 GB on disk for each of plus and face.
 SCENES = 32_000
 DESCRIBING = {"ip-adapter": words.STEPS, "ip-adapter-plus": 4000, "ip-adapter-face": 4000}  # steps
