@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SCALE = "::scale"  # a quantised tensor's scales are stored under its own name plus this
 LARGEST = {4: 7, 6: 31, 8: 127}  # bits -> the largest whole number
-# A UNet's first and last convolution: a two-thousandth of its weights. At pure noise, where a one-step picture begins,
-# its clean latents are off by fifteen times what the last one is.
+# A UNet's first and last convolution: a thousandth of its weights. At pure noise, where a one-step picture begins, an error
+# of what it predicts is fifteen times as large in the clean latents.
 EDGES = ("conv_in.weight", "conv_out.weight")
 WORSE = 3.0  # how many times the error of 8 bits a difference may have
 

@@ -55,7 +55,7 @@ WEIGHTS = {
     "hair": 2.0,
     "pose": 2.0,
 }  # of a question's cross entropy; 1 by default
-WORDED = 20.0  # of the words told linearly, which count most; all but the last training of what ships had 2
+WORDED = 20.0  # of the words told linearly, which count most; of what ships, the last training alone had this
 WORDS = 4  # text states that one linear layer must tell: as many as IP-Adapter makes tokens
 PATCH = 16
 FACES = 0.5  # share of the people that are shown as a head alone
