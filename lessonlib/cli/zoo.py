@@ -116,6 +116,7 @@ def report(
             read = weights(name)  # members may be shipped while these are measured
             rows, sheets = measure(name, n, seed, lambda count: progress.advance(task, count))
             keep(docs, name, n, seed, read, rows, sheets)
+            progress.console.print(f"{name}: {len(rows)} rows measured")
     rows = write(docs)
     if json:
         typer.echo(json_format.dumps([as_json(row) for row in rows]))
