@@ -87,8 +87,8 @@ def report(
 ) -> None:
     """Measure the shipped members and write the report.
 
-    A family that was measured with as many prompts on the weights that ship now is not measured again. Each family is
-    written as soon as it is measured: after Ctrl-C the same command goes on.
+    What was measured with as many prompts on the weights that ship now is not measured again. Each family is written as soon
+    as it is measured: after Ctrl-C the same command goes on.
     """
     import json as json_format
 
@@ -96,26 +96,25 @@ def report(
     from rich.progress import Progress
 
     from lessonlib.zoo.measures import shipped_families, weights
-    from lessonlib.zoo.report import as_json, keep, measure, picture_count, record, write
-
-    def known(name: str) -> bool:
-        kept = record(docs, name)
-        return kept is not None and kept.holds(name, n, seed)
+    from lessonlib.zoo.report import as_json, due, keep, measure, picture_count, record, whole, write
 
     asked = family or shipped_families()
     if missing := [name for name in asked if name not in shipped_families()]:
         raise LessonError(
             f"Nothing to measure of '{missing[0]}': the shipped families are {', '.join(shipped_families())}."
         )
-    todo = [name for name in asked if again or not known(name)]
+    kept = {name: None if again else record(docs, name) for name in asked}
+    read = {name: weights(name) for name in asked}  # members may be shipped while others are measured
+    todo = {name: members for name in asked if (members := due(kept[name], name, read[name], n, seed))}
     quiet()
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pictures", total=picture_count(n, todo))
-        for name in todo:
+        total = sum(picture_count(name, members, n) for name, members in todo.items())
+        task = progress.add_task("pictures", total=total)
+        for name, members in todo.items():
             progress.update(task, description=name)
-            read = weights(name)  # members may be shipped while these are measured
-            rows, sheets = measure(name, n, seed, lambda count: progress.advance(task, count))
-            keep(docs, name, n, seed, read, rows, sheets)
+            rows, sheets = measure(name, members, n, seed, lambda count: progress.advance(task, count))
+            beside = None if whole(name, members) else kept[name]
+            keep(docs, name, n, seed, read[name], rows, sheets, beside)
             progress.console.print(f"{name}: {len(rows)} rows measured")
     rows = write(docs)
     if json:

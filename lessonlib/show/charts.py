@@ -9,6 +9,7 @@ from lessonlib.errors import LessonError
 from lessonlib.show.figures import COLORS, FAINT, WIDTH, Figure, canvas, finish, style
 
 _MARKERS = "osD^vP"
+_LETTER = 0.0125  # the width of a letter below the axis, as a share of what x spans
 _FEW = 12  # points that are measurements, each marked; more are a smooth curve
 _DASHES = ("-", "--", "-.", ":", "-", "--")
 
@@ -56,7 +57,7 @@ def curves(
             axis.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
             axis.plot(x, middle, dashes, color=color, marker=marker if few else "", markersize=5, label=name)
         if few:
-            axis.set_xticks(x, [f"{value:g}" for value in x])
+            axis.set_xticks(x, _labels(x))
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         if y_range is not None:
@@ -66,6 +67,21 @@ def curves(
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handlelength=2.6)
         axis.spines["left"].set_color(FAINT)
     return finish(drawing, alt or _in_words(x, triples, x_label, y_label, percent), caption)
+
+
+def _labels(x: Sequence[float]) -> list[str]:
+    """Every x in figures, but for those that would touch the last one that is written."""
+    span, labels, last = max(x) - min(x), [], None
+    for value in x:
+        label = f"{value:g}"
+        if last is not None and abs(value - last[0]) < _LETTER * span * (
+            (len(label) + len(last[1])) / 2 + 0.5
+        ):
+            labels.append("")
+            continue
+        labels.append(label)
+        last = value, label
+    return labels
 
 
 def _triple(value: Value) -> tuple[float, float, float]:

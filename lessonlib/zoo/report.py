@@ -25,11 +25,6 @@ from lessonlib.zoo.measures.generated import GUIDANCE, STEPS
 from lessonlib.zoo.measures.rows import Row, Sheet, number
 
 
-def picture_count(n: int, families: Sequence[str]) -> int:
-    """How many pictures `measure` generates for these families."""
-    return sum(family(name).pictures(n) for name in families)
-
-
 @dataclass(frozen=True)
 class Record:
     """What was measured of one family, as `zoo/<family>.json` keeps it."""
@@ -40,16 +35,42 @@ class Record:
     rows: list[Row]
     sheets: list[tuple[str, str]]  # (name, caption) of the pictures
 
-    def holds(self, name: str, n: int, seed: int) -> bool:
-        """Whether measuring the family again, with `n` prompts or fewer, would say the same."""
-        return self.n >= n and self.seed == seed and self.weights == weights(name)
+
+def due(kept: Record | None, name: str, read: dict[str, str], n: int, seed: int) -> tuple[str, ...]:
+    """The family's members that are to be measured, with `n` prompts or more: those with other weights than in the record.
+
+    All of them where a model that they are held against is another, or where they cannot be measured apart.
+
+    Args:
+        read: what `weights` says of the family.
+    """
+    module = family(name)
+    if kept is None or kept.n < n or kept.seed != seed:
+        return module.MEMBERS
+    changed = {one for one in kept.weights | read if kept.weights.get(one) != read.get(one)}
+    apart = getattr(module, "APART", False) and kept.n == n and changed <= {*module.MEMBERS} & {*read}
+    return tuple(one for one in module.MEMBERS if one in changed or (changed and not apart))
+
+
+def whole(name: str, members: Sequence[str]) -> bool:
+    """Whether these are all of the family's members."""
+    return {*family(name).MEMBERS} <= {*members}
+
+
+def picture_count(name: str, members: Sequence[str], n: int) -> int:
+    """How many pictures `measure` generates."""
+    return family(name).pictures(n, **_alone(name, members))
 
 
 def measure(
-    name: str, n: int = 300, seed: int = 7, tick: Callable[[int], None] = lambda _: None
+    name: str, members: Sequence[str], n: int, seed: int, tick: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Row], list[Sheet]]:
-    """A family's rows and picture sheets. `tick` is told of every generated picture (`picture_count` in all)."""
-    return family(name).measure(n, seed, load_judge(), tick)
+    """Rows and picture sheets of a family's members. `tick` is told of every generated picture (`picture_count` in all)."""
+    return family(name).measure(n, seed, load_judge(), tick, **_alone(name, members))
+
+
+def _alone(name: str, members: Sequence[str]) -> dict[str, Sequence[str]]:
+    return {"members": members} if getattr(family(name), "APART", False) else {}
 
 
 def record(docs: Path, name: str) -> Record | None:
@@ -75,8 +96,16 @@ def keep(
     read: dict[str, str],
     rows: Sequence[Row],
     sheets: Sequence[Sheet],
+    beside: Record | None = None,
 ) -> None:
-    """Write a family's record, its pictures first. `read` is what `weights` said before it was measured."""
+    """Write a family's record, its pictures first.
+
+    Args:
+        read: what `weights` said before it was measured.
+        beside: the record of which the other members' rows and pictures stay.
+    """
+    measured = _by_member(beside.rows if beside else []) | _by_member(rows)
+    captions = dict(beside.sheets if beside else []) | {sheet.name: sheet.caption for sheet in sheets}
     for sheet in sheets:
         with replacing(docs / "images" / _picture(sheet.name)) as temporary:
             _sheet_image(sheet).save(temporary, quality=80, method=6)
@@ -84,10 +113,17 @@ def keep(
         "n": n,
         "seed": seed,
         "weights": read,
-        "rows": [as_json(row) for row in rows],
-        "sheets": [(sheet.name, sheet.caption) for sheet in sheets],
+        "rows": [as_json(row) for of_member in measured.values() for row in of_member],
+        "sheets": list(captions.items()),
     }
     write_text(docs / "zoo" / f"{name}.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def _by_member(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row.member, []).append(row)
+    return grouped
 
 
 def write(docs: Path) -> list[Row]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from lessonlib import show
 from lessonlib.errors import LessonError
+from lessonlib.show import charts
 from lessonlib.show.figures import COLORS, PAPER
 from lessonlib.show.pixels import as_array
 from lessonlib.show.strips import chosen
@@ -123,6 +124,13 @@ def test_curves_say_their_values_and_draw_their_intervals() -> None:
     assert figures[0].alt == "Curves of share over w. object: 50 % at 0, 50 % at 4."
     inked = [(np.abs(pixels(figure) - pixels(figure)[0, 0]).max(axis=2) > 12).mean() for figure in figures]
     assert inked[0] > 4 * inked[1]
+
+
+def test_figures_below_a_curve_do_not_touch() -> None:
+    assert charts._labels([0, 7.6, 84.1, 298.8]) == ["0", "", "84.1", "298.8"]
+    assert charts._labels([1, 2, 4, 50]) == ["1", "2", "4", "50"]
+    assert charts._labels([1.0, 0.5, 0.0]) == ["1", "0.5", "0"]
+    assert charts._labels([3]) == ["3"]
 
 
 def test_curves_refuse_what_does_not_fit() -> None:

@@ -162,3 +162,14 @@ def test_a_family_measures_what_is_shipped(family, judge, monkeypatch):
 def test_families_are_measured_once_something_is_shipped():
     assert {"controlnet", "ip_adapter", "inpainting"} <= set(measures.shipped_families())
     assert generated.STEPS == 25
+
+
+@pytest.mark.usefixtures("untrained_store")
+def test_a_controlnet_is_measured_alone_and_the_pair_together(judge, monkeypatch):
+    monkeypatch.setattr(controlnet, "STEPS", 2)
+    ticks = []
+    rows, sheets = controlnet.measure(2, 3, judge, ticks.append, ["controlnet-openpose"])
+    assert {row.member for row in rows} == {"controlnet-openpose"}
+    assert len(sheets) == 1
+    assert sum(ticks) == controlnet.pictures(2, ["controlnet-openpose"]) == 4
+    assert controlnet.pictures(2, ["controlnet-depth"]) == 8  # canny, depth, both, and neither

@@ -35,9 +35,10 @@ def measured(monkeypatch):
     counts = Counter()
 
     def stand_in(name):
-        def measure(n, seed, judge, tick):
+        def measure(n, seed, judge, tick, members=(name,)):
+            rows = [replace(row, member=one, n=n, value=counts[name]) for one in members for row in ROWS]
             counts[name] += 1
-            return [replace(row, member=name, n=n) for row in ROWS], [replace(SHEET, name=name)]
+            return rows, [replace(SHEET, name=one) for one in members]
 
         return measure
 
@@ -99,6 +100,32 @@ def test_a_family_is_measured_again_when_its_weights_or_the_wish_change(measured
     assert "measured again" not in (tmp_path / "zoo.md").read_text()
     run("--family", "sd15", "--n", 9, "--seed", 8, "--docs", tmp_path, "--again")
     assert measured["sd15"] == 5
+
+
+def test_members_that_can_be_measured_apart_are_measured_alone(measured, tmp_path, monkeypatch):
+    """One ControlNet is trained on: its rows are new, in their old place; the others' stay, until sd15 is another."""
+
+    def values():
+        kept = report.record(tmp_path, "controlnet")
+        assert kept.weights == weights("controlnet")
+        assert [name for name, _ in kept.sheets] == list(members)
+        return list({row.member: row.value for row in kept.rows}.items())
+
+    members, trained, true_digest = family("controlnet").MEMBERS, set(), store.digest
+    monkeypatch.setattr(store, "digest", lambda member: "new" if member in trained else true_digest(member))
+    command = ("--family", "controlnet", "--n", 4, "--docs", tmp_path)
+    run(*command)
+    assert values() == [(one, 0) for one in members]
+    trained.add("controlnet-seg")
+    run(*command)
+    assert values() == [(one, int(one == "controlnet-seg")) for one in members]
+    trained.add("sd15")
+    run(*command)
+    assert values() == [(one, 2) for one in members]
+    run(*command)
+    assert measured["controlnet"] == 3
+    run(*command, "--n", 5)
+    assert values() == [(one, 3) for one in members]
 
 
 def test_what_was_measured_before_an_interruption_is_kept(measured, tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ A family's file has
 
     MEMBERS                       the shipped members it measures; it is measured as soon as one of them is shipped
     READS                         the members that it reads beside them, if any
+    APART                         True where some of its members can be measured without the others: `pictures` and `measure`
+                                  then take those as `members`
     pictures(n)                   how many pictures its measurement generates, for a progress bar
     measure(n, seed, judge, tick) (rows, sheets) of those of its members that are shipped; `tick(k)` after k pictures
 

@@ -32,6 +32,7 @@ from lessonlib.zoo.recipes.controlnet import as_input
 
 MEMBERS = tuple(CONTROLNETS.values())
 READS = ("sd15",)
+APART = True
 MULTI = ("canny", "depth")  # the pair that is measured together
 SHOWN = 8
 
@@ -86,19 +87,26 @@ class Asked:
     decoded_verdicts: Sequence[Verdict]
 
 
-def _shipped() -> list[str]:
-    return [condition for condition, name in CONTROLNETS.items() if name in store.members()]
+def _shipped(members: Sequence[str]) -> list[str]:
+    """The conditions of those members that are shipped; of the pair both or none, where both are."""
+    shipped = [condition for condition, name in CONTROLNETS.items() if name in store.members()]
+    asked = {condition for condition in shipped if CONTROLNETS[condition] in members}
+    if asked & set(MULTI) and set(MULTI) <= set(shipped):
+        asked |= set(MULTI)
+    return [condition for condition in shipped if condition in asked]
 
 
-def pictures(n: int) -> int:
+def pictures(n: int, members: Sequence[str] = MEMBERS) -> int:
     """n a ControlNet, n a set of scenes for the base alone, n for the pair."""
-    shipped = _shipped()
+    shipped = _shipped(members)
     both = set(MULTI) <= set(shipped)
     return n * (len(shipped) + len({MEASURED[condition].split for condition in shipped}) + both)
 
 
-def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], list[Sheet]]:
-    """All shipped ControlNets, at scale 1, and canny and depth together."""
+def measure(
+    n: int, seed: int, judge: Judge, tick: Tick, members: Sequence[str] = MEMBERS
+) -> tuple[list[Row], list[Sheet]]:
+    """The shipped ControlNets, at scale 1, and canny and depth together."""
     from diffusers import AutoencoderKL, StableDiffusionPipeline
 
     folder = store.unfold("sd15")
@@ -109,7 +117,7 @@ def measure(n: int, seed: int, judge: Judge, tick: Tick) -> tuple[list[Row], lis
     rows: list[Row] = []
     sheets: list[Sheet] = []
     single: dict[str, float] = {}
-    for condition in _shipped():
+    for condition in _shipped(members):
         how = MEASURED[condition]
         if how.split not in sets:
             sets[how.split] = _asked(pipeline, vae, how.split, n, seed, judge, tick)

@@ -28,6 +28,7 @@ from lessonlib.zoo.measures.rows import Row, Sheet, row
 
 MEMBERS = ("lcm", "lcm-lora-sd15", "lcm-lora-sdxl")
 READS = ("sd15", "sdxl-base")
+APART = True
 TEACHERS = {"lcm": "sd15", "lcm-lora-sd15": "sd15", "lcm-lora-sdxl": "sdxl-base", "sdxl-turbo": "sdxl-base"}
 SPLITS = ("seen", "held-out")
 QUESTIONS = ("object", "background", "style")
