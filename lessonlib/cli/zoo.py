@@ -87,9 +87,9 @@ def report(
 ) -> None:
     """Measure the shipped members and write the report.
 
-    A family that was measured with as many prompts on the weights that ship now is not measured again; of ControlNets and
-    few-step models, only those are that have new weights. Each family is written as soon as it is measured: after Ctrl-C the
-    same command goes on.
+    A family that was measured with as many prompts on the weights that ship now is not measured again. A ControlNet or
+    few-step model with new weights is measured without its siblings. Each family is written as soon as it is measured: after
+    Ctrl-C the same command goes on.
     """
     import json as json_format
 

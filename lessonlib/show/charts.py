@@ -71,16 +71,16 @@ def curves(
 
 def _labels(x: Sequence[float]) -> list[str]:
     """Every x in figures, but for those that would touch the last one that is written."""
-    span, labels, last = max(x) - min(x), [], None
+    letter = _LETTER * (max(x) - min(x))
+    labels: list[str] = []
+    last = None  # the last one written, and how many letters it has
     for value in x:
         label = f"{value:g}"
-        if last is not None and abs(value - last[0]) < _LETTER * span * (
-            (len(label) + len(last[1])) / 2 + 0.5
-        ):
-            labels.append("")
-            continue
+        if last and abs(value - last[0]) < letter * ((len(label) + last[1]) / 2 + 0.5):
+            label = ""
+        else:
+            last = value, len(label)
         labels.append(label)
-        last = value, label
     return labels
 
 

@@ -88,7 +88,7 @@ class Asked:
 
 
 def _shipped(members: Sequence[str]) -> list[str]:
-    """The conditions of those members that are shipped; of the pair both or none, where both are."""
+    """The conditions of those members that are shipped, and with one of the pair the other."""
     shipped = [condition for condition, name in CONTROLNETS.items() if name in store.members()]
     asked = {condition for condition in shipped if CONTROLNETS[condition] in members}
     if asked & set(MULTI) and set(MULTI) <= set(shipped):
