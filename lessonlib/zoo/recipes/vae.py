@@ -28,7 +28,7 @@ from lessonlib.world.scene import sample
 from lessonlib.zoo.latents import cached, pixels, scene
 from lessonlib.zoo.training import Network, Plan, Step, train
 
-PLAN = Plan(steps=5500, batch=16, learning_rate=1e-3, seed=11, warmup=50, weight_decay=0.0, optimizer="muon")
+PLAN = Plan(steps=5500, batch=16, learning_rate=5e-4, seed=11, warmup=50, weight_decay=0.0)
 CROP = 64  # pixels a side
 SCENES = 32_000  # that the decoder learns from when it learns alone
 
