@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lessonlib.files import replacing
-from lessonlib.world.render import render
+from lessonlib.world.render import SIZE, render
 from lessonlib.world.scene import Scene, sample
 from lessonlib.zoo.training import mixed_precision
 
@@ -34,9 +34,9 @@ def person_scene(index: int) -> Scene:
     return sample(np.random.default_rng([_SEED, index, 1]), "person")
 
 
-def pixels(scenes: list[Scene]) -> Tensor:
-    """Pictures as the VAE takes them: float32 [B, 3, 128, 128] in -1..1."""
-    images = np.stack([render(one).image for one in scenes])
+def pixels(scenes: list[Scene], size: tuple[int, int] = (SIZE, SIZE)) -> Tensor:
+    """Pictures of (height, width) pixels as the VAE takes them: float32 [B, 3, H, W] in -1..1."""
+    images = np.stack([render(one, *size).image for one in scenes])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -47,11 +47,12 @@ def cached(
     count: int,
     device: torch.device,
     draw: Callable[[int], Scene] = scene,
+    size: tuple[int, int] = (SIZE, SIZE),
 ) -> Tensor:
-    """Latents of the scenes 0..count-1, scaled to unit variance: float16 [count, 4, 16, 16].
+    """Latents of the scenes 0..count-1 of (height, width) pixels, of unit variance: float16 [count, 4, H/8, W/8].
 
-    Encoded in shards under `folder`, so that a run that was stopped goes on where it was. The folder belongs to one VAE
-    and one stream of scenes (`draw`): name it after both.
+    Encoded in shards under `folder`, so that a run that was stopped goes on where it was. The folder belongs to one VAE,
+    one stream of scenes (`draw`) and one size: name it after them.
     """
     shards = []
     for first in tqdm(range(0, count, _SHARD), desc="encoding scenes", unit="shard"):
@@ -60,7 +61,9 @@ def cached(
         if not path.is_file():
             blocks = []
             for start in range(first, last, 50):
-                batch = pixels([draw(index) for index in range(start, min(start + 50, last))]).to(device)
+                batch = pixels([draw(index) for index in range(start, min(start + 50, last))], size).to(
+                    device
+                )
                 blocks.append(encode(vae, batch).half().cpu())
             with replacing(path) as temporary:
                 torch.save(torch.cat(blocks), temporary)

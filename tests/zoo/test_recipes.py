@@ -1,18 +1,21 @@
 """What the recipes promise of their parts, on untrained weights."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 
 from lessonlib.errors import LessonError
 from lessonlib.models import store
 from lessonlib.world.render import render
 from lessonlib.world.scene import sample
 from lessonlib.zoo.latents import scene
-from lessonlib.zoo.recipes import RECIPES, recipe, sd15, text, vae
+from lessonlib.zoo.micro import BUCKETS
+from lessonlib.zoo.recipes import RECIPES, recipe, sd15, taesd, text, vae
+from lessonlib.zoo.training import Step
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +60,43 @@ def test_crops_are_pieces_of_pictures():
     assert crops.max() <= 1
 
 
-def test_a_shipped_vaes_decoder_learns_and_its_latents_stay(tmp_path, monkeypatch):
-    shipped = AutoencoderKL.from_pretrained(store.unfold("vae"))
-    monkeypatch.setattr(vae, "SCENES", 8)
-    plan = replace(vae.PLAN, start="shipped", steps=3, batch=2, learning_rate=1e-3, warmup=0, ema=False)
-    trained = AutoencoderKL.from_pretrained(vae.run(tmp_path, plan=plan))
-    moved = {
-        name
-        for name, value in trained.state_dict().items()
-        if not torch.equal(value, shipped.state_dict()[name])
-    }
-    learning = {name for name in shipped.state_dict() if name.startswith(("decoder.", "post_quant_conv."))}
-    assert moved == learning
+@pytest.mark.parametrize(
+    ("module", "model", "learning"),
+    [(vae, AutoencoderKL, ("decoder.", "post_quant_conv.")), (taesd, AutoencoderTiny, ("decoder.",))],
+    ids=["vae", "taesd"],
+)
+def test_a_shipped_autoencoders_decoder_learns_and_its_latents_stay(
+    module, model, learning, tmp_path, monkeypatch
+):
+    shipped = model.from_pretrained(store.unfold(module.__name__.rpartition(".")[2])).state_dict()
+    monkeypatch.setattr(module, "SCENES", 40)  # a person is among them
+    plan = replace(module.PLAN, start="shipped", steps=3, batch=2, learning_rate=1e-3, warmup=0, ema=False)
+    trained = model.from_pretrained(module.run(tmp_path, plan=plan)).state_dict()
+    moved = {name for name, value in trained.items() if not torch.equal(value, shipped[name])}
+    assert moved == {name for name in shipped if name.startswith(learning)}
+
+
+def test_the_decoder_learns_every_shape_from_latents_with_a_little_noise():
+    seen = []
+
+    def decode(latents):
+        seen.append(latents)
+        height, width = latents.shape[2:]
+        return SimpleNamespace(sample=torch.zeros(len(latents), 3, 8 * height, 8 * width))
+
+    network = SimpleNamespace(
+        parts={"vae": SimpleNamespace(decode=decode, config=SimpleNamespace(scaling_factor=1.0))}
+    )
+    clean = [torch.zeros(4, 4, height // 8, width // 8) for height, width in BUCKETS]
+    loss = vae.decoders_loss(replace(vae.PLAN, batch=4), clean)
+    for index in range(16):
+        draws = np.random.default_rng(index), torch.Generator().manual_seed(index)
+        loss(network, Step(index, *draws, torch.device("cpu")))
+    assert {latents.shape[2:] for latents in seen} == {shape.shape[2:] for shape in clean}
+    noise = torch.cat([latents.std(dim=(1, 2, 3)) for latents in seen])
+    assert 0 < noise.min() < 0.05 * vae.NOISE
+    assert 0.8 * vae.NOISE < noise.max() < 1.1 * vae.NOISE
+    assert noise.median() < 0.5 * vae.NOISE
 
 
 def test_facts_answer_every_question_within_its_range():
