@@ -5,7 +5,8 @@ that the student has not seen, and the UNet's evaluations are counted where the 
 is compared with the one that the reference design gives for the same pair from the same noise.
 
 How much worse may a design be, and still be called as good? As much as chance explains. The reference design itself,
-from another noise, differs from itself by d in each pair; a mean of n such differences has the standard error s/√n.
+from another noise, differs from itself by d in each pair, with a standard deviation s (see `deviation`); a mean of n such
+differences has the standard error s/√n.
 `python -m lessonlib.grading.design` measures s with the shipped weights and writes `measured/capstone.json`.
 """
 
@@ -278,20 +279,29 @@ def measure(pairs: int = 48, seed: int = 7) -> None:
     again = _all(designs, given, [one + 1_000_000 for one in seeds])
     scores["the reference, another noise"] = capstone.shares([one.picture for one in again], given)
     _say("the reference, another noise", scores["the reference, another noise"], evaluations["the reference"])
-    first, second = (scores[name] for name in ("the reference", "the reference, another noise"))
+    shares = {name: {m: np.round(one[m], 4).tolist() for m in MEASURES} for name, one in scores.items()}
     note = {
         "pairs": pairs,
         "weights": {member: store.digest(member) for member in MEMBERS},
-        "deviation": {
-            name: float(np.std(np.subtract(first[name], second[name]), ddof=1)) for name in MEASURES
-        },
+        "deviation": {name: deviation(shares, name) for name in MEASURES},
         "evaluations": evaluations,
-        "shares": {name: {m: np.round(one[m], 4).tolist() for m in MEASURES} for name, one in scores.items()},
+        "shares": shares,
     }
     write_text(PATH, json.dumps(note, indent=1) + "\n")
     table.cache_clear()
     for name in scores:
         print(f"{name:<32}misses a bar in {refused(name, task.PAIRS):.1%} of the gradings")
+
+
+def deviation(shares: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -> float:
+    """s: the standard deviation of d over the measured pairs and one pair more, in which one answer is lost.
+
+    That none was lost in so few pairs does not mean that none ever will be: without the one more, s could be 0, and a
+    single answer lost by chance would miss the bar. An answer is the least step between the measured shares.
+    """
+    first, second = (shares[name][measure] for name in ("the reference", "the reference, another noise"))
+    answer = np.diff(np.unique([one[measure] for one in shares.values()])).min()
+    return float(np.std([*np.subtract(first, second), answer], ddof=1))
 
 
 def _say(name: str, shares: Mapping[str, Sequence[float]], evaluations: float) -> None:

@@ -41,6 +41,14 @@ def test_a_design_as_good_as_the_course_s_passes_on_nearly_every_draw() -> None:
     assert design.table()["evaluations"]["the reference"] == capstone.BUDGET
 
 
+def test_the_bars_follow_from_the_pairs_in_the_file_and_allow_one_lost_answer() -> None:
+    found = design.table()
+    for measure in design.MEASURES:
+        assert found["deviation"][measure] == pytest.approx(design.deviation(found["shares"], measure))
+        answers = {"layout": 18, "identity": 3, "prompt": 3}[measure]
+        assert design.margin(measure, capstone.PAIRS) > 1 / (answers * capstone.PAIRS)
+
+
 def test_the_bars_are_those_of_the_shipped_weights() -> None:
     assert design.table()["weights"] == {member: store.digest(member) for member in design.MEMBERS}
 

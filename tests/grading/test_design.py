@@ -163,6 +163,18 @@ def test_bars_come_from_the_measurements(measured: Path) -> None:
     assert design.refused("bad", 40) > 0.9
 
 
+def test_what_was_lost_in_no_measured_pair_may_be_lost_once() -> None:
+    """Of 16 pairs' answers, three a pair, one may be lost by chance and two may not."""
+    same = {"prompt": [1.0] * 48}
+    shares = {
+        "the reference": same,
+        "the reference, another noise": same,
+        "worse": {"prompt": [2 / 3, 0.0, 1.0] * 16},
+    }
+    margin = design.Z * design.deviation(shares, "prompt") / 16**0.5
+    assert 1 / 48 < margin < 2 / 48
+
+
 def test_missing_measurements_are_one_sentence(measured: Path) -> None:
     measured.write_text("{}")
     design.table.cache_clear()
