@@ -7,7 +7,7 @@ is compared with the one that the reference design gives for the same pair from 
 How much worse may a design be, and still be called as good? As much as chance explains. The reference design itself,
 from another noise, differs from itself by d in each pair, with a standard deviation s (see `deviation`); a mean of n such
 differences has the standard error s/√n.
-`python -m lessonlib.grading.design` measures s with the shipped weights and writes `measured/capstone.json`.
+`python -m lessonlib.grading.design` measures the pairs with the shipped weights and writes `measured/capstone.json`.
 """
 
 # diffusers' from_pretrained is annotated wider than what it returns:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PATH = Path(__file__).parent / "measured" / "capstone.json"
 
 MEASURES = ("layout", "identity", "prompt")
+REFERENCE, AGAIN = "the reference", "the reference, another noise"  # among the measured designs
 MEMBERS = ("sd15", "controlnet-scribble", "controlnet-canny", "ip-adapter", "lcm-lora-sd15")
 Z = 2.326  # an equally good design misses a bar once in a hundred gradings: the normal distribution's 99 % point
 SHOWN = 4  # pairs that a check shows
@@ -223,7 +224,22 @@ def margin(measure: str, pairs: int) -> float:
     Raises:
         LessonError: the measurements are missing or damaged.
     """
-    return Z * table()["deviation"][measure] / pairs**0.5
+    return Z * deviation(measure) / pairs**0.5
+
+
+def deviation(measure: str) -> float:
+    """s: the standard deviation of d over the measured pairs and one pair more, in which one answer is lost.
+
+    That none was lost in so few pairs does not mean that none ever will be: without the one more, s could be 0, and a
+    single answer lost by chance would miss the bar. An answer is the least step between the measured shares.
+
+    Raises:
+        LessonError: as `margin`.
+    """
+    shares = table()["shares"]
+    first, second = (shares[name][measure] for name in (REFERENCE, AGAIN))
+    answer = np.diff(np.unique([one[measure] for one in shares.values()])).min()
+    return float(np.std([*np.subtract(first, second), answer], ddof=1))
 
 
 def refused(name: str, pairs: int, draws: int = 2000) -> float:
@@ -236,21 +252,21 @@ def refused(name: str, pairs: int, draws: int = 2000) -> float:
     drawn = rng.integers(table()["pairs"], size=(draws, pairs))
     missed = np.zeros(draws, bool)
     for measure in MEASURES:
-        lost = np.subtract(shares["the reference"][measure], shares[name][measure])
+        lost = np.subtract(shares[REFERENCE][measure], shares[name][measure])
         missed |= lost[drawn].mean(1) > margin(measure, pairs)
     return float(missed.mean())
 
 
 @functools.cache
 def table() -> dict[str, Any]:
-    """The file: `pairs` (how many), `deviation` (of one pair, by measure), `shares` (design -> measure -> a score a pair).
+    """The file: `pairs` (how many), `shares` (design -> measure -> a score a pair), and each design's `evaluations`.
 
     Raises:
         LessonError: it is missing or damaged.
     """
     try:
         found = json.loads(PATH.read_text(encoding="utf-8"))
-        if set(found["deviation"]) != set(MEASURES):
+        if any(set(found["shares"][name]) != set(MEASURES) for name in (REFERENCE, AGAIN)):
             raise ValueError("a measure is missing")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LessonError(
@@ -266,7 +282,7 @@ def measure(pairs: int = 48, seed: int = 7) -> None:
 
     seeds = [1000 * seed + k for k in range(pairs)]
     given = [pair(one) for one in seeds]
-    answers = {"the reference": task.reference} | {m.name: m.answer for m in task.TASK.misconceptions}
+    answers = {REFERENCE: task.reference} | {m.name: m.answer for m in task.TASK.misconceptions}
     scores: dict[str, dict[str, list[float]]] = {}
     evaluations: dict[str, float] = {}
     for name, answer in answers.items():
@@ -277,31 +293,18 @@ def measure(pairs: int = 48, seed: int = 7) -> None:
         _say(name, scores[name], evaluations[name])
     designs = [task.reference(one.sketch, one.photo, one.face) for one in given]
     again = _all(designs, given, [one + 1_000_000 for one in seeds])
-    scores["the reference, another noise"] = capstone.shares([one.picture for one in again], given)
-    _say("the reference, another noise", scores["the reference, another noise"], evaluations["the reference"])
-    shares = {name: {m: np.round(one[m], 4).tolist() for m in MEASURES} for name, one in scores.items()}
+    scores[AGAIN] = capstone.shares([one.picture for one in again], given)
+    _say(AGAIN, scores[AGAIN], evaluations[REFERENCE])
     note = {
         "pairs": pairs,
         "weights": {member: store.digest(member) for member in MEMBERS},
-        "deviation": {name: deviation(shares, name) for name in MEASURES},
         "evaluations": evaluations,
-        "shares": shares,
+        "shares": {name: {m: np.round(one[m], 4).tolist() for m in MEASURES} for name, one in scores.items()},
     }
     write_text(PATH, json.dumps(note, indent=1) + "\n")
     table.cache_clear()
     for name in scores:
         print(f"{name:<32}misses a bar in {refused(name, task.PAIRS):.1%} of the gradings")
-
-
-def deviation(shares: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -> float:
-    """s: the standard deviation of d over the measured pairs and one pair more, in which one answer is lost.
-
-    That none was lost in so few pairs does not mean that none ever will be: without the one more, s could be 0, and a
-    single answer lost by chance would miss the bar. An answer is the least step between the measured shares.
-    """
-    first, second = (shares[name][measure] for name in ("the reference", "the reference, another noise"))
-    answer = np.diff(np.unique([one[measure] for one in shares.values()])).min()
-    return float(np.std([*np.subtract(first, second), answer], ddof=1))
 
 
 def _say(name: str, shares: Mapping[str, Sequence[float]], evaluations: float) -> None:

@@ -49,13 +49,10 @@ def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Measurements in which each score is 0 or 1, and the design called bad is worse."""
     rng = np.random.default_rng(1)
-    scores = {name: rng.integers(0, 2, 60) for name in ("the reference", "as good", "bad")}
-    scores["bad"] = np.clip(scores["the reference"] - (rng.random(60) < 0.7), 0, 1)
+    scores = {name: rng.integers(0, 2, 60) for name in (design.REFERENCE, design.AGAIN, "bad")}
+    scores["bad"] = np.clip(scores[design.REFERENCE] - (rng.random(60) < 0.7), 0, 1)
     note = {
         "pairs": 60,
-        "deviation": dict.fromkeys(
-            design.MEASURES, float((scores["the reference"] - scores["as good"]).std(ddof=1))
-        ),
         "shares": {name: dict.fromkeys(design.MEASURES, one.tolist()) for name, one in scores.items()},
     }
     monkeypatch.setattr(design, "PATH", tmp_path / "capstone.json")
@@ -155,24 +152,28 @@ def test_the_margin_is_what_chance_takes_from_an_equal() -> None:
 
 
 def test_bars_come_from_the_measurements(measured: Path) -> None:
-    deviation = json.loads(measured.read_text())["deviation"]["layout"]
-    assert design.margin("layout", 16) == pytest.approx(design.Z * deviation / 4)
+    shares = json.loads(measured.read_text())["shares"]
+    differences = np.subtract(shares[design.REFERENCE]["layout"], shares[design.AGAIN]["layout"])
+    lost = [*differences, 1]  # scores are 0 or 1: an answer is a whole
+    assert design.margin("layout", 16) == pytest.approx(design.Z * np.std(lost, ddof=1) / 4)
     assert design.margin("layout", 64) == pytest.approx(design.margin("layout", 16) / 2)
-    assert design.refused("the reference", 16) == 0
-    assert design.refused("as good", 16) < 0.1
+    assert design.refused(design.REFERENCE, 16) == 0
+    assert design.refused(design.AGAIN, 16) < 0.1
     assert design.refused("bad", 40) > 0.9
 
 
-def test_what_was_lost_in_no_measured_pair_may_be_lost_once() -> None:
+def test_what_was_lost_in_no_measured_pair_may_be_lost_once(measured: Path) -> None:
     """Of 16 pairs' answers, three a pair, one may be lost by chance and two may not."""
-    same = {"prompt": [1.0] * 48}
-    shares = {
-        "the reference": same,
-        "the reference, another noise": same,
-        "worse": {"prompt": [2 / 3, 0.0, 1.0] * 16},
+    right, worse = [1.0] * 48, [2 / 3, 0.0, 1.0] * 16
+    note = {
+        "shares": {
+            name: dict.fromkeys(design.MEASURES, scores)
+            for name, scores in ((design.REFERENCE, right), (design.AGAIN, right), ("worse", worse))
+        }
     }
-    margin = design.Z * design.deviation(shares, "prompt") / 16**0.5
-    assert 1 / 48 < margin < 2 / 48
+    measured.write_text(json.dumps(note))
+    design.table.cache_clear()
+    assert 1 / 48 < design.margin("prompt", 16) < 2 / 48
 
 
 def test_missing_measurements_are_one_sentence(measured: Path) -> None:
