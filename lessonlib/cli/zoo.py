@@ -46,9 +46,8 @@ def train(
 
     chosen = recipe(name)
     asked = {"steps": steps, "learning_rate": rate, "seed": seed}
-    plan = replace(
-        chosen.plan, start=start, **{key: value for key, value in asked.items() if value is not None}
-    )
+    given = {key: value for key, value in asked.items() if value is not None}
+    plan = replace(chosen.plan_from(start), **given)
     typer.echo(
         f"trained: {chosen.run(runs, minutes, plan)}   (store it in the package: lesson zoo ship {name})"
     )

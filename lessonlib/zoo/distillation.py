@@ -26,7 +26,7 @@ from lessonlib.zoo.base import Base, plain_attention
 from lessonlib.zoo.latents import scene
 from lessonlib.zoo.micro import time_ids
 from lessonlib.zoo.recipes.sd15 import SCHEDULER
-from lessonlib.zoo.sdxl import Buckets, Towers, added
+from lessonlib.zoo.sdxl import Buckets, Squares, Towers, added
 from lessonlib.zoo.training import Step
 
 SOLVER_STEPS = 50  # DDIM steps of the teacher that the student learns to skip among
@@ -71,19 +71,19 @@ class Sd15Teacher:
 
 
 class SdxlTeacher:
-    """sdxl-base over cached buckets, every picture with its own ids; unconditional is all zeros."""
+    """sdxl-base over cached examples, every picture with its own ids; unconditional is all zeros."""
 
-    def __init__(self, folder: Path, buckets: Buckets, device: torch.device) -> None:
+    def __init__(self, folder: Path, examples: Buckets | Squares, device: torch.device) -> None:
         self.unet = UNet2DConditionModel.from_pretrained(folder / "unet").requires_grad_(False).eval()
         self.unet.to(device)
         plain_attention(self.unet, device)
         self.alphas_cumprod = noise_levels().to(device)
         self.towers = load_towers(folder, device)
-        self._buckets = buckets
+        self._examples = examples
 
     @torch.no_grad()
     def draw(self, step: Step, count: int) -> Batch:
-        clean, frames, texts = self._buckets.draw(step, count)
+        clean, frames, texts = self._examples.draw(step, count)
         return Batch(clean, *self.conditions(texts, time_ids(frames, step.device)))
 
     @torch.no_grad()
@@ -132,6 +132,12 @@ def lcm_scheduler() -> LCMScheduler:
 Student = Callable[[Tensor, Tensor, dict[str, Any], Tensor], Tensor]
 
 
+def drawn_guidance(step: Step, count: int, guidance: tuple[float, float]) -> Tensor:
+    """The paper's w = guidance_scale - 1 for each example, drawn from a range: float32 [count]."""
+    low, high = guidance
+    return (low + (high - low) * torch.rand(count, generator=step.torch)).to(step.device)
+
+
 def distillation_loss(
     student: Student, teacher: Teacher, step: Step, count: int, guidance: tuple[float, float]
 ) -> dict[str, Tensor]:
@@ -147,8 +153,7 @@ def distillation_loss(
     noise = torch.randn(batch.latents.shape, generator=step.torch).to(step.device)
     starts, ends = solver_timesteps(SOLVER_STEPS)
     drawn = torch.randint(0, SOLVER_STEPS, (count,), generator=step.torch)
-    low, high = guidance
-    w = (low + (high - low) * torch.rand(count, generator=step.torch)).to(step.device)
+    w = drawn_guidance(step, count, guidance)
 
     def of_teacher(told: dict[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda noisy, t: teacher.unet(noisy, t, **told).sample.float()

@@ -23,13 +23,14 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from lessonlib.models import store
 from lessonlib.world.captions import caption
-from lessonlib.zoo.latents import scene
+from lessonlib.world.render import SIZE
+from lessonlib.zoo.latents import cached, scene
 from lessonlib.zoo.micro import SHARES, Framing, cached_buckets, framing
 from lessonlib.zoo.recipes.sd15 import shares_of_scenes, tokenize
 from lessonlib.zoo.training import Step
 
 ID_WIDTH = 32  # each id becomes a sinusoidal embedding of this length
-EXAMPLES = 64_000
+EXAMPLES, SQUARES = 64_000, 8_000
 
 
 class Prompt(NamedTuple):
@@ -154,6 +155,20 @@ class Buckets:
         return Examples(clean, frames, [caption(frame.scene, step.numpy) for frame in frames])
 
 
+@dataclass(frozen=True)
+class Squares:
+    """Latents float16 [N, 4, 16, 16] of the training scenes 0..N-1 as they are: whole, neither enlarged nor cropped."""
+
+    latents: Tensor
+
+    def draw(self, step: Step, count: int) -> Examples:
+        """`count` examples, with the ids that the pipeline sends by default."""
+        rows = step.numpy.integers(0, len(self.latents), count)
+        frames = [Framing(scene(int(row)), (SIZE, SIZE), (0, 0), (SIZE, SIZE)) for row in rows]
+        texts = [caption(frame.scene, step.numpy) for frame in frames]
+        return Examples(self.latents[rows].float().to(step.device), frames, texts)
+
+
 def load_buckets(runs: Path, device: torch.device, examples: int = EXAMPLES) -> Buckets:
     """The shipped VAE's latents of `examples` pictures, made once and kept in `runs/latents`."""
     folder = store.unfold("vae")
@@ -165,6 +180,13 @@ def load_buckets(runs: Path, device: torch.device, examples: int = EXAMPLES) -> 
         for bucket, count in enumerate(counts)
     ]
     return Buckets(latents, shares)
+
+
+def load_squares(runs: Path, device: torch.device, examples: int = SQUARES) -> Squares:
+    """The shipped VAE's latents of the first training scenes, made once and kept in `runs/latents`, as sd15's are."""
+    folder = store.unfold("vae")
+    vae = AutoencoderKL.from_pretrained(folder).to(device)
+    return Squares(cached(vae, runs / "latents" / folder.name, examples, device))
 
 
 def added(pooled: Tensor, ids: Tensor) -> dict[str, Tensor]:

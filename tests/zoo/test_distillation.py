@@ -7,7 +7,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from lessonlib.models import store
 from lessonlib.zoo import distillation, sdxl
-from lessonlib.zoo.recipes import lcm, taesd, turbo
+from lessonlib.zoo.recipes import lcm, taesd
 from lessonlib.zoo.recipes.sd15 import tokenize
 from lessonlib.zoo.training import Step
 
@@ -116,66 +116,6 @@ def test_the_deepened_towers_last_but_one_state_is_the_towers_own(base):
         own = base.text(input_ids=ids, output_hidden_states=True).hidden_states[-1]
         read = deeper(input_ids=ids, output_hidden_states=True).hidden_states[-2]
     torch.testing.assert_close(read, own)
-
-
-@torch.no_grad()
-def test_encoder_features_are_what_the_unet_computes(base):
-    states = base.states(["a cat", "a dog"])
-    unet = sdxl.grown(base.unet, states, states, pooled=6, ids=6).eval()
-    seen = {}
-    for name, module in [("middle", unet.mid_block), ("first", unet.down_blocks[0])]:
-        module.register_forward_hook(lambda m, i, output, name=name: seen.__setitem__(name, output))
-    torch.nn.init.normal_(unet.add_embedding.linear_2.weight)
-    noisy, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([100, 300])
-    kwargs = {
-        "encoder_hidden_states": states,
-        "added_cond_kwargs": sdxl.added(torch.randn(2, 6), torch.ones(2, 6)),
-    }
-    unet(noisy, timesteps, **kwargs)
-    whole = dict(seen)
-    features = turbo.encoder_features(unet, noisy, timesteps, kwargs)
-    torch.testing.assert_close(features[-1], whole["middle"])
-    torch.testing.assert_close(features[0], whole["first"][0])
-
-
-def test_hinge_moves_each_side_by_its_own_loss_alone():
-    heads = turbo.Heads([3])
-    fake = [torch.randn(2, 3, 4, 4, requires_grad=True)]
-    misled, critic = turbo.hinge(heads, fake, [torch.randn(2, 3, 4, 4)])
-    misled.backward()
-    assert all(parameter.grad is None for parameter in heads.parameters())
-    assert fake[0].grad is not None
-    fake[0].grad = None
-    critic.backward()
-    assert fake[0].grad is None
-    assert all(parameter.grad is not None for parameter in heads.parameters())
-
-
-@pytest.mark.parametrize("with_fake_score", [True, False])
-def test_matching_brings_one_gaussian_onto_another_and_the_fake_score_keeps_its_width(with_fake_score):
-    # the student says mean + width z; teacher and fake score are exact: E[x | noisy] of their Gaussians
-    mean, width = (torch.tensor(value, requires_grad=True) for value in (-0.5, 0.3))
-    optimizer = torch.optim.Adam([mean, width], 0.02)
-    chance = torch.Generator().manual_seed(0)
-
-    def expected(noisy, level, mean, width):
-        gain = level.sqrt() * width**2 / (level * width**2 + 1 - level)
-        return mean + gain * (noisy - level.sqrt() * mean)
-
-    for _ in range(300):
-        said = mean + width * torch.randn(256, 1, 2, 2, generator=chance)
-        level = 0.1 + 0.8 * torch.rand(256, 1, 1, 1, generator=chance)
-        noisy = (
-            level.sqrt() * said + (1 - level).sqrt() * torch.randn(said.shape, generator=chance)
-        ).detach()
-        of_teacher = expected(noisy, level, 1.0, 0.8)
-        of_fake = expected(noisy, level, mean.detach(), width.detach()) if with_fake_score else said.detach()
-        optimizer.zero_grad()
-        turbo.matching(said, of_teacher, of_fake).backward()
-        optimizer.step()
-    assert abs(float(mean.detach()) - 1.0) < 0.1
-    kept = abs(float(width.detach()))
-    assert abs(kept - 0.8) < 0.1 if with_fake_score else kept < 0.2
 
 
 def test_taesd_learns_on_a_fixed_batch():

@@ -1,6 +1,5 @@
 """Every recipe of the sd15 and SDXL families, from training to a picture by the real calls, on random weights."""
 
-import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 from random_models import make_store
+from safetensors.torch import load_file
 
 from lessonlib.models import store
 from lessonlib.zoo import cards, latents
 from lessonlib.zoo.distillation import SdxlTeacher, quickened
+from lessonlib.zoo.matching import with_adversaries
 from lessonlib.zoo.measures import few_steps, one_step, sdxl, taesd
 from lessonlib.zoo.recipes import recipe, sd15, text_g, turbo
 from lessonlib.zoo.recipes import sdxl as sdxl_recipe
 from lessonlib.zoo.recipes import taesd as taesd_recipe
-from lessonlib.zoo.sdxl import Buckets, added, deepened, load_buckets
-from lessonlib.zoo.training import Network, draw
+from lessonlib.zoo.sdxl import Squares, added, deepened, load_buckets, load_squares
+from lessonlib.zoo.training import draw
 
 # in the order in which they need each other
 NAMES = (
@@ -40,9 +41,10 @@ def family(sd15_folder, tmp_path_factory):
         patch.setenv("LESSON_WEIGHTS", str(folder / "weights"))
         patch.setenv("LESSON_CACHE", str(folder / "cache"))
         patch.setattr(latents, "_SHARD", 50)
-        for module in (sd15, taesd_recipe, turbo):
+        for module in (sd15, taesd_recipe):
             patch.setattr(module, "SCENES", 50)
-        patch.setattr(load_buckets, "__defaults__", (20,))
+        for load in (load_buckets, load_squares):
+            patch.setattr(load, "__defaults__", (20,))
         patch.setattr(text_g, "PLAN", replace(text_g.PLAN, steps=2, batch=2, warmup=1))
         make_store(sd15_folder, folder / "weights")
         store.add_member("vae", None, {"": "sd15-vae"})
@@ -150,9 +152,10 @@ def test_turbo_draws_in_one_step_what_it_was_trained_to_say(family):
         output_type="latent",
     ).images
     states, _, pooled, _ = pipeline.encode_prompt(PROMPT, do_classifier_free_guidance=False)
+    default = torch.tensor([[128.0, 128, 0, 0, 128, 128]])
     told = {
         "encoder_hidden_states": states,
-        "added_cond_kwargs": added(pooled, turbo.ids(1, torch.device("cpu"))),
+        "added_cond_kwargs": added(pooled, default),
     }
     levels = pipeline.scheduler.alphas_cumprod
     noisy = (1 - levels[turbo.LAST]).sqrt() * noise
@@ -179,13 +182,11 @@ def test_turbo_learns_at_the_times_where_its_steps_begin(family):
 
 def test_turbo_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(family):
     base = store.unfold("sdxl-base")
-    teacher = SdxlTeacher(base, Buckets([], []), torch.device("cpu"))
-    fake_score = copy.deepcopy(teacher.unet).requires_grad_(True)
-    unet = quickened(base, "lcm-lora-sdxl")
-    widths = list(unet.config.block_out_channels)
-    network = Network(unet=unet, fake_score=fake_score, heads=turbo.Heads([*widths, widths[-1]]))
+    squares = Squares(torch.randn(10, 4, 16, 16).half())
+    teacher = SdxlTeacher(base, squares, torch.device("cpu"))
+    network = with_adversaries(quickened(base, "lcm-lora-sdxl"), teacher.unet, seed=0)
     plan = replace(turbo.PLAN, batch=2)
-    loss = turbo.loss_with(plan, teacher, torch.randn(10, 4, 16, 16).half())
+    loss = turbo.loss_with(plan, teacher)
 
     def moved(part):
         return any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
@@ -195,17 +196,19 @@ def test_turbo_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(fami
     assert not moved(teacher.unet)
 
 
-def test_a_second_run_begins_with_what_was_shipped(family):
-    one = recipe("lcm-lora-sd15")
-    plan = replace(one.plan, steps=1, batch=2, warmup=0, learning_rate=0.0, start="shipped")
+@pytest.mark.parametrize("name", ["lcm", "lcm-lora-sd15", "lcm-lora-sdxl"])
+def test_a_second_run_begins_with_what_was_shipped_and_matches(family, name):
+    one = recipe(name)
+    plan = replace(one.plan_from("shipped"), steps=1, batch=4, warmup=0, learning_rate=0.0)
     runs = family.runs.parent / "again"
-    path = one.run(runs, plan=plan) / "pytorch_lora_weights.safetensors"
-    from safetensors.torch import load_file
-
-    before, after = (load_file(p) for p in (store.unfold("lcm-lora-sd15") / path.name, path))
+    path = one.run(runs, plan=plan) / ("unet" if name == "lcm" else "")
+    (file,) = path.glob("*.safetensors")
+    before = load_file(store.unfold(name) / path.relative_to(runs / name / "model") / file.name)
+    after = load_file(file)
     assert before.keys() == after.keys()
     for key, value in before.items():
         torch.testing.assert_close(after[key], value, rtol=0, atol=0)
+    assert {"matched", "followed", "misled", "critic"} <= set(cards.training(runs / name)["last"])
 
 
 def test_every_family_that_is_shipped_is_measured_as_often_as_it_says(family, monkeypatch):

@@ -1,5 +1,7 @@
 """How each member was trained: one file a kind of member, with `PLAN`, `run(runs, minutes, plan)` and `ship(runs)`.
 
+`GOING_ON`, where a file has it, is the plan of a run that begins with what ships and does not simply learn more of the same.
+
 A file that trains several members takes what tells them apart as keyword arguments (`settings`) in `run` and `ship`. A run
 is kept in `runs/<name>`; `run` writes `runs/<name>/model`, and `ship` stores what lies there.
 """
@@ -8,9 +10,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lessonlib.errors import LessonError
 
@@ -35,6 +37,11 @@ class Recipe:
     def plan(self) -> Plan:
         """How it is trained unless asked otherwise."""
         return self._file.PLAN
+
+    def plan_from(self, start: Literal["scratch", "shipped"]) -> Plan:
+        """How it is trained from there unless asked otherwise."""
+        going_on = getattr(self._file, "GOING_ON", self.plan)
+        return replace(going_on if start == "shipped" else self.plan, start=start)
 
     def run(self, runs: Path, minutes: float | None = None, plan: Plan | None = None) -> Path:
         """Train, or go on; the folder that `ship` stores."""

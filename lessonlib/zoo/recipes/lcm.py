@@ -2,6 +2,9 @@
 
 Luo et al. (2023). The UNet is sd15's with `time_cond_proj_dim`: sinusoids of w enter beside the time step through a matrix
 that starts at zero, so that at first it says what it began as: sd15 with its LCM-LoRA merged in.
+
+Consistency distillation alone leaves it soft, and some of its things vague. Where it begins with the shipped weights it goes
+on by distribution matching (`lessonlib.zoo.matching`) at the steps that it takes at inference.
 """
 
 # diffusers' annotations are narrower than what it accepts and returns:
@@ -9,6 +12,8 @@ that starts at zero, so that at first it says what it began as: sd15 with its LC
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +24,23 @@ from torch import Tensor
 from lessonlib.models import store
 from lessonlib.scratch.guidance import w_embedding
 from lessonlib.zoo.base import load_base, plain_attention
-from lessonlib.zoo.distillation import Sd15Teacher, Student, distillation_loss, lcm_scheduler, quickened
+from lessonlib.zoo.distillation import (
+    Sd15Teacher,
+    Student,
+    Teacher,
+    distillation_loss,
+    lcm_scheduler,
+    quickened,
+)
 from lessonlib.zoo.latents import cached
+from lessonlib.zoo.matching import lcm_loss, rates, with_adversaries
 from lessonlib.zoo.recipes import sd15
 from lessonlib.zoo.training import Network, Plan, Step, train
 
 # 1.3 s a step on one CPU core: 22 minutes
 PLAN = Plan(steps=1000, batch=16, learning_rate=3e-4, seed=81, warmup=50, weight_decay=0.0)
+# matched; a critic's gradient of some steps ago makes no momentum
+GOING_ON = replace(PLAN, learning_rate=3e-4, warmup=20, betas=(0.0, 0.99))
 GUIDANCE = (
     1.5,
     8.0,
@@ -69,6 +84,34 @@ def sd15_teacher(runs: Path) -> Sd15Teacher:
     return Sd15Teacher(base, latents)
 
 
+def distil(
+    name: str,
+    unet: UNet2DConditionModel,
+    student: Callable[[UNet2DConditionModel], Student],
+    teacher: Teacher,
+    plan: Plan,
+    guidance: tuple[float, float],
+    runs: Path,
+    minutes: float | None,
+) -> UNet2DConditionModel:
+    """The UNet after its run `name`: consistency distillation from scratch, distribution matching from what ships.
+
+    Args:
+        student: the UNet as the losses call it.
+        guidance: the range that w = guidance_scale - 1 is drawn from.
+    """
+    plain_attention(unet, teacher.unet.device)
+    matches = plan.start == "shipped"
+
+    def loss(network: Network, step: Step) -> dict[str, Tensor]:
+        told = (student(network.parts["unet"]), teacher, step, plan.batch, guidance)
+        return lcm_loss(network, *told) if matches else distillation_loss(*told)
+
+    network = with_adversaries(unet, teacher.unet, plan.seed) if matches else Network(unet=unet)
+    learns = rates(network) if matches else None
+    return train(name, network, loss, plan, runs=runs, minutes=minutes, rates=learns).parts["unet"]
+
+
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     """Distil the shipped sd15 and write `runs/lcm/model/{unet,scheduler}`."""
     teacher = sd15_teacher(runs)
@@ -76,14 +119,9 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
         unet = UNet2DConditionModel.from_pretrained(store.unfold("lcm") / "unet")
     else:
         unet = build(quickened(store.unfold("sd15"), "lcm-lora-sd15"))
-    plain_attention(unet, teacher.unet.device)
-
-    def loss(network: Network, step: Step) -> dict[str, Tensor]:
-        return distillation_loss(student(network.parts["unet"]), teacher, step, plan.batch, GUIDANCE)
-
-    network = train("lcm", Network(unet=unet), loss, plan, runs=runs, minutes=minutes)
+    unet = distil("lcm", unet, student, teacher, plan, GUIDANCE, runs, minutes)
     folder = runs / "lcm/model"
-    network.parts["unet"].to("cpu").save_pretrained(folder / "unet")
+    unet.to("cpu").save_pretrained(folder / "unet")
     lcm_scheduler().save_pretrained(folder / "scheduler")
     return folder
 
