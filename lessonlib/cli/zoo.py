@@ -33,7 +33,8 @@ def train(
     start: Annotated[
         Literal["scratch", "shipped"],
         typer.Option(
-            help="Begin with the recipe's initialisation, or with the weights that the package ships."
+            help="Begin with the recipe's initialisation, or go on from the weights that the package ships "
+            "(the LCMs: by distribution matching)."
         ),
     ] = "scratch",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps, instead of the recipe's.")] = None,

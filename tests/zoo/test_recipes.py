@@ -35,6 +35,15 @@ def test_an_unknown_recipe_is_named():
         recipe("sd16")
 
 
+def test_going_on_from_what_ships_is_more_of_the_same_or_a_plan_of_its_own():
+    for name in RECIPES:
+        one = recipe(name)
+        assert one.plan_from("scratch") == one.plan
+        differs = one.plan_from("shipped") != replace(one.plan, start="shipped")
+        assert one.plan_from("shipped").start == "shipped"
+        assert differs == (name in ("lcm", "lcm-lora-sd15", "lcm-lora-sdxl")), name
+
+
 def test_the_vae_is_f8_with_four_channels(untrained):
     latents = untrained.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mean
     assert latents.shape == (1, 4, 16, 16)

@@ -39,7 +39,7 @@ from lessonlib.zoo.training import Network, Plan, Step, train
 
 # 1.3 s a step on one CPU core: 22 minutes
 PLAN = Plan(steps=1000, batch=16, learning_rate=3e-4, seed=81, warmup=50, weight_decay=0.0)
-# matched; a critic's gradient of some steps ago makes no momentum
+# matched, 1.8 s a step in each of two processes: 13 minutes; a critic's gradients of some steps ago make no momentum
 GOING_ON = replace(PLAN, steps=400, learning_rate=5e-4, betas=(0.0, 0.99), optimizer="muon")
 GUIDANCE = (
     1.5,
