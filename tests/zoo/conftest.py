@@ -10,6 +10,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from lessonlib.conditions import CONTROLNETS
 from lessonlib.models import store
 from lessonlib.zoo.base import load_base
+from lessonlib.zoo.distillation import Sd15Teacher
 from lessonlib.zoo.recipes import RECIPES, controlnet, inpainting, ip_adapter
 
 
@@ -23,6 +24,13 @@ def sd15_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def base(sd15_folder):
     return load_base(torch.device("cpu"), sd15_folder)
+
+
+@pytest.fixture(scope="session")
+def teacher(base):
+    """That sd15 as a teacher of few-step students, over latents of 20 scenes."""
+    latents = torch.randn(20, 4, 8, 8, generator=torch.Generator().manual_seed(1)).half()
+    return Sd15Teacher(base, latents)
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,16 @@
 """What a few-step student says is moved to where its teacher finds it likely, at the steps that it takes at inference."""
 
-import numpy as np
 import pytest
 import torch
 
-from lessonlib.zoo import distillation, matching, sdxl
+from lessonlib.zoo import matching, sdxl
 from lessonlib.zoo.distillation import lcm_scheduler, lora_student, with_lora
-from lessonlib.zoo.training import Step
+from lessonlib.zoo.recipes import lcm
+from lessonlib.zoo.training import draw
 
 
 def step(index=0):
-    return Step(
-        index, np.random.default_rng(index), torch.Generator().manual_seed(index), torch.device("cpu")
-    )
-
-
-@pytest.fixture(scope="module")
-def teacher(base):
-    latents = torch.randn(20, 4, 8, 8, generator=torch.Generator().manual_seed(1)).half()
-    return distillation.Sd15Teacher(base, latents)
+    return draw(lcm.PLAN, index, 0, torch.device("cpu"))
 
 
 def test_an_lcm_learns_where_its_steps_begin():
@@ -96,6 +88,22 @@ def test_the_guidance_that_is_asked_for_is_the_teachers(teacher):
         values.append(moves)
     # the fake score is the teacher still: without guidance nothing tells them apart
     assert values[0].abs().max() < 1e-4 < values[1].abs().max()
+
+
+def test_the_teacher_is_guided_by_the_scale_that_the_student_is_told(teacher, monkeypatch):
+    asked = []
+    monkeypatch.setattr(matching, "matching_loss", lambda *given: asked.append(given[3]))
+
+    def student(noisy, timesteps, told, w):
+        seen.append(w)
+        return teacher.unet(noisy, timesteps, **told).sample
+
+    seen = []
+    matching.lcm_loss(matching.Network(), student, teacher, step(), 4, (2.0, 5.0))
+    torch.testing.assert_close(asked[0], 1 + seen[-1])  # w is the paper's: the scale minus 1
+    assert (seen[-1] >= 2).all()
+    assert (seen[-1] <= 5).all()
+    assert len(seen[-1].unique()) == 4
 
 
 @torch.no_grad()
