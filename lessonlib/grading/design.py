@@ -15,6 +15,7 @@ differences has the standard error s/√n.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import hashlib
 import json
@@ -313,4 +314,5 @@ def _say(name: str, shares: Mapping[str, Sequence[float]], evaluations: float) -
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__).parse_args()
     measure()

@@ -7,6 +7,7 @@ some of the scenes by its seed and looks the settings up: practice and grading s
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 from collections.abc import Sequence
@@ -111,4 +112,5 @@ def measure(scenes_a_split: int = 40) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__).parse_args()
     measure()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,12 @@ def test_measuring_writes_what_the_table_reads(fresh: Path, monkeypatch: pytest.
     assert list(measured.table()["pictures"]) == ["ddim 1 1"]
     assert 0 <= measured.fidelity("ddim", 1, 1.0, [0]) <= 1
     assert "ddim 1 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["measured", "design"])
+def test_asked_for_help_or_for_nonsense_a_record_is_not_made_anew(name: str) -> None:
+    for word, code in (("--help", 0), ("anew", 2)):
+        command = [sys.executable, "-m", f"lessonlib.grading.{name}", word]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == code
+        assert f"usage: python -m lessonlib.grading.{name}" in ran.stdout + ran.stderr
