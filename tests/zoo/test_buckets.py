@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from lessonlib.zoo import sdxl
+from lessonlib.zoo.latents import scene
 from lessonlib.zoo.micro import BUCKETS, framing
 from lessonlib.zoo.training import Step
 
@@ -39,3 +40,12 @@ def test_a_batch_is_of_one_shape_and_every_picture_keeps_its_history():
         assert frames == [framing(bucket, int(row)) for row in clean[:, 0, 0, 0]]
         assert len(texts) == 4
     assert seen == set(range(len(BUCKETS)))
+
+
+def test_a_square_is_a_training_scene_as_it_is_with_the_ids_that_the_pipeline_sends_by_default():
+    rows = torch.arange(5).half()[:, None, None, None].expand(-1, 4, 16, 16)
+    clean, frames, texts = sdxl.Squares(rows).draw(step(0), 4)
+    assert clean.shape == (4, 4, 16, 16)
+    assert [frame.scene for frame in frames] == [scene(int(row)) for row in clean[:, 0, 0, 0]]
+    assert {frame.time_ids for frame in frames} == {(128, 128, 0, 0, 128, 128)}
+    assert len(texts) == 4

@@ -39,7 +39,7 @@ from lessonlib.zoo.training import Network, Plan, Step, train
 
 # 1.3 s a step on one CPU core: 22 minutes
 PLAN = Plan(steps=1000, batch=16, learning_rate=3e-4, seed=81, warmup=50, weight_decay=0.0)
-# matched, 1.8 s a step in each of two processes: 13 minutes; a critic's gradients of some steps ago make no momentum
+# matched, 1.8 s a step in each of two processes: 12 minutes; a critic's gradients of some steps ago make no momentum
 GOING_ON = replace(PLAN, steps=400, learning_rate=5e-4, betas=(0.0, 0.99), optimizer="muon")
 GUIDANCE = (
     1.5,
@@ -101,15 +101,22 @@ def distil(
         guidance: the range that w = guidance_scale - 1 is drawn from.
     """
     plain_attention(unet, teacher.unet.device)
-    matches = plan.start == "shipped"
 
-    def loss(network: Network, step: Step) -> dict[str, Tensor]:
-        told = (student(network.parts["unet"]), teacher, step, plan.batch, guidance)
-        return lcm_loss(network, *told) if matches else distillation_loss(*told)
+    def told(network: Network, step: Step) -> tuple[Student, Teacher, Step, int, tuple[float, float]]:
+        return student(network.parts["unet"]), teacher, step, plan.batch, guidance
 
-    network = with_adversaries(unet, teacher.unet, plan.seed) if matches else Network(unet=unet)
-    learns = rates(network) if matches else None
-    return train(name, network, loss, plan, runs=runs, minutes=minutes, rates=learns).parts["unet"]
+    def distils(network: Network, step: Step) -> dict[str, Tensor]:
+        return distillation_loss(*told(network, step))
+
+    def matches(network: Network, step: Step) -> dict[str, Tensor]:
+        return lcm_loss(network, *told(network, step))
+
+    if plan.start == "shipped":
+        network = with_adversaries(unet, teacher.unet, plan.seed)
+        train(name, network, matches, plan, runs=runs, minutes=minutes, rates=rates(network))
+    else:
+        train(name, Network(unet=unet), distils, plan, runs=runs, minutes=minutes)
+    return unet
 
 
 def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
