@@ -1,10 +1,10 @@
 """Distribution matching: what a few-step student says must be as likely as real latents are, at every step it takes.
 
-A distance from the teacher's answer draws a student to the mean of what the answer might be, a blur. Here two others ask for
-more. The teacher, with guidance, must find the student's latents likely: they are noised, and moved from where a second
-network expects them to where the teacher does. That one, the fake score, begins as the teacher and learns all the while to
-denoise what the student says, so that only what is wrong with that is left of their difference. And a critic, small heads on
-the frozen teacher's features, must not tell the student's latents from real ones.
+A distance from the teacher's answer draws a student to the mean of what the answer might be, a blur. Here more is asked for.
+The teacher, with guidance, must find the student's latents likely: they are noised, and moved from where a second network
+expects them to where the teacher does. That one, the fake score, begins as the teacher and learns all the while to denoise
+what the student says, so that only what is wrong with that is left of their difference. Of a student of a single step a
+critic asks more still: small heads on the frozen teacher's features must not tell its latents from real ones.
 
 A student of several steps is asked at each of them, after it has made the steps before by itself: what it sees then is
 what it will see at inference, its own latents with new noise.
@@ -34,9 +34,13 @@ from lessonlib.scratch.schedule import add_noise, predict_original_sample
 from lessonlib.zoo.distillation import Batch, Student, Teacher, drawn_guidance
 from lessonlib.zoo.training import Network, Step
 
-MATCHED, CRITICISED = (20, 980), (50, 600)  # time steps of the scores that are matched, and of the critic
+LEAST, MOST = 20, 980  # time steps between which scores are matched
+CRITICISED = 50, 600  # the critic's
 ADVERSARY = 0.1  # weight of misleading the critic beside the matching loss
-CRITIC_RATE = 2.0  # the fake score and the heads learn this many times as fast as the student
+FOLLOWING_RATE = 2.0  # the fake score and the critic learn this many times as fast as the student
+FULL_GUIDANCE = (
+    400  # an LCM's teacher is guided less below this time step: guidance there does nothing but sharpen
+)
 FOUR_STEPS = (999, 759, 499, 259)  # where an LCM's four steps begin; two begin at the first and the third
 
 
@@ -56,23 +60,28 @@ class Heads(nn.Module):
         )
 
 
-def with_adversaries(student: nn.Module, teacher: UNet2DConditionModel, seed: int) -> Network:
-    """A network of the student (`unet`), the fake score and the critic's heads, which learn together."""
+def critic(teacher: UNet2DConditionModel, seed: int) -> Heads:
+    """Heads on the features of all levels of a teacher, and of its middle."""
     torch.manual_seed(seed)
     widths = list(teacher.config.block_out_channels)
-    fake_score = copy.deepcopy(teacher).requires_grad_(True)
-    return Network(unet=student, fake_score=fake_score, heads=Heads([*widths, widths[-1]]))
+    return Heads([*widths, widths[-1]])
+
+
+def with_fake_score(student: nn.Module, teacher: UNet2DConditionModel, **more: nn.Module) -> Network:
+    """A network of the student (`unet`), the fake score and what else is named, which learn together."""
+    return Network(unet=student, fake_score=copy.deepcopy(teacher).requires_grad_(True), **more)
 
 
 def rates(network: Network) -> list[tuple[float, list[nn.Parameter]]]:
     """How fast each part learns, as `train` takes it."""
-    parts = network.parts
-    adversaries = [*parts["fake_score"].parameters(), *parts["heads"].parameters()]
-    return [(1.0, [*parts["unet"].parameters()]), (CRITIC_RATE, adversaries)]
+    followers = [p for name, part in network.parts.items() if name != "unet" for p in part.parameters()]
+    return [(1.0, [*network.parts["unet"].parameters()]), (FOLLOWING_RATE, followers)]
 
 
-def sampled(student: Student, batch: Batch, w: Tensor, alphas_cumprod: Tensor, step: Step) -> Tensor:
-    """What an LCM says at its four steps, a quarter of the batch at each: clean latents [B, 4, h, w].
+def sampled(
+    student: Student, batch: Batch, w: Tensor, alphas_cumprod: Tensor, step: Step
+) -> tuple[Tensor, Tensor]:
+    """What an LCM says at its four steps, a quarter of the batch at each: (clean latents [B, 4, h, w], time steps [B]).
 
     Gradients flow through the last step of each picture alone.
 
@@ -97,7 +106,8 @@ def sampled(student: Student, batch: Batch, w: Tensor, alphas_cumprod: Tensor, s
             rows = taken >= done
             clean = say(noisy[rows], now, rows)
             noisy[rows] = add_noise(clean, chance(clean), alphas_cumprod[later])
-    return say(noisy, torch.tensor(FOUR_STEPS, device=noisy.device)[taken], taken >= 0)
+    starts = torch.tensor(FOUR_STEPS, device=noisy.device)[taken]
+    return say(noisy, starts, taken >= 0), starts
 
 
 def _rows(told: dict[str, Any], rows: Tensor) -> dict[str, Any]:
@@ -116,28 +126,42 @@ def lcm_loss(
     """The loss of one step of a latent consistency model; its arguments are `distillation_loss`'s.
 
     Args:
-        network: as `with_adversaries` makes it; `student` calls its `unet`.
+        network: as `with_fake_score` makes it; `student` calls its `unet`.
     """
     batch = teacher.draw(step, count)
     w = drawn_guidance(step, count, guidance)
-    said = sampled(student, batch, w, teacher.alphas_cumprod, step)
-    return matching_loss(network, said, batch, 1 + w, teacher, step)
+    said, starts = sampled(student, batch, w, teacher.alphas_cumprod, step)
+    return matching_loss(network, said, starts, batch, 1 + w, teacher, step, full_guidance=FULL_GUIDANCE)
 
 
 def matching_loss(
-    network: Network, said: Tensor, batch: Batch, guidance: Tensor, teacher: Teacher, step: Step
+    network: Network,
+    said: Tensor,
+    starts: Tensor,
+    batch: Batch,
+    guidance: Tensor,
+    teacher: Teacher,
+    step: Step,
+    *,
+    full_guidance: int = 1,
 ) -> dict[str, Tensor]:
-    """The loss of one step, of the student and its adversaries together.
+    """The loss of one step, of the student and its fake score together.
+
+    The scores are compared below the noise that the student began at. What can be seen above it was settled in the
+    steps before; told to change it, a late step could only exaggerate.
 
     Args:
-        network: as `with_adversaries` makes it.
+        network: as `with_fake_score` makes it.
         said: the student's clean latents [B, 4, h, w] for the batch's prompts.
+        starts: the time steps that it said them at, int64 [B].
         batch: the prompts, and the real latents that belong to them.
         guidance: the teacher's guidance scale for each, [B].
+        full_guidance: the time step from which the scale is that; below, it grows from 1 in proportion to the time.
     """
     levels, count = teacher.alphas_cumprod, len(said)
     # the same noise on what the student says: what do the teacher and the fake score make of it?
-    timesteps = torch.randint(*MATCHED, (count,), generator=step.torch).to(said.device)
+    chance = torch.rand(count, generator=step.torch).to(said.device)
+    timesteps = (LEAST + chance * (starts.clamp(max=MOST) - LEAST)).long()
     noise = torch.randn(said.shape, generator=step.torch).to(said.device)
     level = levels[timesteps][:, None, None, None]
     again = add_noise(said.detach(), noise, level)
@@ -146,23 +170,34 @@ def matching_loss(
             teacher.unet(again, timesteps, **told).sample.float()
             for told in (batch.prompted, batch.unprompted)
         )
-    guided = classifier_free_guidance(unprompted, prompted, guidance[:, None, None, None])
+    scale = 1 + (guidance - 1) * (timesteps / full_guidance).clamp(max=1)
+    guided = classifier_free_guidance(unprompted, prompted, scale[:, None, None, None])
     fake = network.parts["fake_score"](again, timesteps, **batch.prompted).sample.float()
     of_teacher, of_fake = (predict_original_sample(one, again, level) for one in (guided, fake.detach()))
-    matched = matching(said, of_teacher, of_fake)
-    followed = F.mse_loss(fake, noise)
+    matched, followed = matching(said, of_teacher, of_fake), F.mse_loss(fake, noise)
+    return {"loss": matched + followed, "matched": matched, "followed": followed}
 
-    # both noised alike: the frozen encoder sees what it was trained to see
-    timesteps = torch.randint(*CRITICISED, (count,), generator=step.torch).to(said.device)
-    level = levels[timesteps][:, None, None, None]
+
+def critic_loss(
+    heads: nn.Module, said: Tensor, batch: Batch, teacher: Teacher, step: Step
+) -> dict[str, Tensor]:
+    """The loss of one step, of the student and its critic together; the arguments are `matching_loss`'s.
+
+    Both sides are noised alike, so that the frozen encoder sees what it was trained to see.
+
+    Args:
+        heads: as `critic` makes them.
+    """
+    timesteps = torch.randint(*CRITICISED, (len(said),), generator=step.torch).to(said.device)
+    noise = torch.randn(said.shape, generator=step.torch).to(said.device)
+    level = teacher.alphas_cumprod[timesteps][:, None, None, None]
     noised = add_noise(said, noise, level)
     of_said = encoder_features(teacher.unet, noised, timesteps, batch.prompted)
     with torch.no_grad():
         noised = add_noise(batch.latents, noise, level)
         of_real = encoder_features(teacher.unet, noised, timesteps, batch.prompted)
-    misled, critic = hinge(network.parts["heads"], of_said, of_real)
-    values = {"matched": matched, "followed": followed, "misled": misled, "critic": critic}
-    return {"loss": matched + ADVERSARY * misled + followed + critic, **values}
+    misled, told_apart = hinge(heads, of_said, of_real)
+    return {"loss": ADVERSARY * misled + told_apart, "misled": misled, "critic": told_apart}
 
 
 def matching(said: Tensor, of_teacher: Tensor, of_fake: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def test_an_lcm_learns_where_its_steps_begin():
 def test_what_an_lcm_is_asked_about_is_what_it_would_see_at_inference(teacher):
     """Beside diffusers' sampler, with the same noise: picture k is what is said after k steps."""
     batch, w = teacher.draw(step(), 8), torch.full((8,), 3.0)
-    said = matching.sampled(lora_student(teacher.unet), batch, w, teacher.alphas_cumprod, step(1))
+    said, starts = matching.sampled(lora_student(teacher.unet), batch, w, teacher.alphas_cumprod, step(1))
     chance = step(1).torch
     noisy = torch.randn(batch.latents.shape, generator=chance)
     taken = torch.arange(8) % 4
@@ -34,6 +34,7 @@ def test_what_an_lcm_is_asked_about_is_what_it_would_see_at_inference(teacher):
         scheduler.set_timesteps(4)
         result = scheduler.step(noise, at, noisy, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(said[taken == done], result.denoised[taken == done], rtol=1e-3, atol=1e-3)
+        assert (starts[taken == done] == at).all()
         rows = taken > done
         if rows.any():
             level = teacher.alphas_cumprod[matching.FOUR_STEPS[done + 1]]
@@ -50,14 +51,15 @@ def test_only_the_last_step_of_each_picture_is_learned_from(teacher):
         return teacher.unet(seen[-1], timesteps, **told).sample
 
     batch, w = teacher.draw(step(), 4), torch.full((4,), 3.0)
-    matching.sampled(student, batch, w, teacher.alphas_cumprod, step(1)).sum().backward()
+    said, _ = matching.sampled(student, batch, w, teacher.alphas_cumprod, step(1))
+    said.sum().backward()
     assert [len(one) for one in seen] == [3, 2, 1, 4]
     assert [one.grad is not None for one in seen] == [False, False, False, True]
 
 
-def test_an_lcm_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(teacher):
+def test_an_lcm_and_its_fake_score_learn_and_its_teacher_does_not(teacher):
     unet = with_lora(teacher.unet, rank=4)
-    network = matching.with_adversaries(unet, teacher.unet, seed=0)
+    network = matching.with_fake_score(unet, teacher.unet)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     groups = [{"params": [p for p in some if p.requires_grad], "lr": factor * 1e-3}
               for factor, some in matching.rates(network)]  # fmt: skip
@@ -71,28 +73,65 @@ def test_an_lcm_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(tea
     assert {name for name in moved if name.startswith("parts.unet.")} == {
         name for name in before if name.startswith("parts.unet.") and "lora_" in name
     }
-    for part in ("fake_score", "heads"):
-        assert any(name.startswith(f"parts.{part}.") for name in moved)
+    assert any(name.startswith("parts.fake_score.") for name in moved)
     assert all(parameter.grad is None for parameter in teacher.unet.parameters())
 
 
 def test_the_guidance_that_is_asked_for_is_the_teachers(teacher):
     """The direction is of the guided teacher: with another scale the same latents are moved elsewhere."""
-    network = matching.with_adversaries(teacher.unet, teacher.unet, seed=0)
+    network = matching.with_fake_score(teacher.unet, teacher.unet)
     batch = teacher.draw(step(), 4)
-    values = []
+    values, starts = [], torch.full((4,), 999)
     for scale in (1.0, 6.0):
-        said = batch.latents.clone().requires_grad_()
-        loss = matching.matching_loss(network, said, batch, torch.full((4,), scale), teacher, step(2))
+        said, scales = batch.latents.clone().requires_grad_(), torch.full((4,), scale)
+        loss = matching.matching_loss(network, said, starts, batch, scales, teacher, step(2))
         (moves,) = torch.autograd.grad(loss["matched"], said)
         values.append(moves)
     # the fake score is the teacher still: without guidance nothing tells them apart
     assert values[0].abs().max() < 1e-4 < values[1].abs().max()
 
 
+def test_scores_are_compared_below_the_noise_that_the_student_began_at(teacher):
+    network = matching.with_fake_score(teacher.unet, teacher.unet)
+    batch = teacher.draw(step(), 8)
+    starts = torch.tensor([999, 259]).repeat_interleave(4)
+    asked = []
+    network.parts["fake_score"].register_forward_hook(lambda _, given, __: asked.append(given[1]))
+    for index in range(20):
+        matching.matching_loss(network, batch.latents, starts, batch, torch.ones(8), teacher, step(index))
+    first, last = torch.stack(asked).split(4, dim=1)
+    assert 20 <= last.min() < 50
+    assert 200 < last.max() < 259
+    assert 20 <= first.min() < 100
+    assert 900 < first.max() < 980
+
+
+def test_guidance_grows_with_the_noise_until_it_is_full(teacher, monkeypatch):
+    network = matching.with_fake_score(teacher.unet, teacher.unet)
+    batch, scales, at = teacher.draw(step(), 8), [], []
+    guide = matching.classifier_free_guidance
+
+    def spy(unprompted, prompted, scale):
+        scales.append(scale.flatten())
+        return guide(unprompted, prompted, scale)
+
+    monkeypatch.setattr(matching, "classifier_free_guidance", spy)
+    network.parts["fake_score"].register_forward_hook(lambda _, given, __: at.append(given[1]))
+    starts, guidance = torch.full((8,), 999), torch.full((8,), 4.0)
+    for index in range(4):
+        given = network, batch.latents, starts, batch, guidance, teacher, step(index)
+        matching.matching_loss(*given, full_guidance=400)
+    scale, times = torch.cat(scales), torch.cat(at)
+    assert (scale[times >= 400] == 4).all()
+    torch.testing.assert_close(scale[times < 400], 1 + 3 * times[times < 400] / 400)
+    assert (times < 400).any()
+    matching.matching_loss(*given)
+    assert (scales[-1] == 4).all()  # as Turbo asks: full everywhere
+
+
 def test_the_teacher_is_guided_by_the_scale_that_the_student_is_told(teacher, monkeypatch):
     asked = []
-    monkeypatch.setattr(matching, "matching_loss", lambda *given: asked.append(given[3]))
+    monkeypatch.setattr(matching, "matching_loss", lambda *given, **_: asked.append(given[4]))
 
     def student(noisy, timesteps, told, w):
         seen.append(w)

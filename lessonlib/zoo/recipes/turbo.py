@@ -21,7 +21,7 @@ from lessonlib.models import store
 from lessonlib.scratch.schedule import add_noise, predict_original_sample
 from lessonlib.zoo.base import plain_attention
 from lessonlib.zoo.distillation import SdxlTeacher, quickened
-from lessonlib.zoo.matching import matching_loss, rates, with_adversaries
+from lessonlib.zoo.matching import critic, critic_loss, matching_loss, rates, with_fake_score
 from lessonlib.zoo.recipes import sdxl
 from lessonlib.zoo.recipes.sd15 import SCHEDULER
 from lessonlib.zoo.sdxl import load_squares, pipeline_index
@@ -77,7 +77,9 @@ def loss_with(plan: Plan, teacher: SdxlTeacher) -> LossFunction:
         noisy, starts = begun(batch.latents, levels, step.torch)
         said = clean(network.parts["unet"], noisy, starts, batch.prompted, levels)
         guidance = torch.full((plan.batch,), GUIDANCE, device=step.device)
-        return matching_loss(network, said, batch, guidance, teacher, step)
+        matched = matching_loss(network, said, starts, batch, guidance, teacher, step)
+        criticised = critic_loss(network.parts["heads"], said, batch, teacher, step)
+        return {**matched, **criticised, "loss": matched["loss"] + criticised["loss"]}
 
     return loss
 
@@ -92,7 +94,7 @@ def run(runs: Path, minutes: float | None = None, plan: Plan = PLAN) -> Path:
     else:
         unet = quickened(base, "lcm-lora-sdxl")
     plain_attention(unet, device)
-    network = with_adversaries(unet, teacher.unet, plan.seed)
+    network = with_fake_score(unet, teacher.unet, heads=critic(teacher.unet, plan.seed))
     loss = loss_with(plan, teacher)
     train("sdxl-turbo", network, loss, plan, runs=runs, minutes=minutes, rates=rates(network))
     folder = runs / "sdxl-turbo/model"
