@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from lessonlib.errors import LessonError
 from lessonlib.files import write_text
 from lessonlib.models import store
 from lessonlib.zoo.recipes import Recipe
@@ -21,14 +22,23 @@ LICENCE = (
 )
 
 
-def write(recipe: Recipe, runs: Path, weights_root: Path | None = None) -> Path:
-    """Write the card of a member whose run lies in `runs/<name>`."""
-    path = _folder(weights_root) / f"{recipe.name}.json"
+def card_of(recipe: Recipe, runs: Path, weights_root: Path | None = None) -> dict[str, Any]:
+    """The card of a member whose run lies in `runs/<name>`.
+
+    Raises:
+        LessonError: the run does not tell how it was trained, where the card of before does.
+    """
+    before = _read(_path(recipe.name, weights_root)).get("trainings", [])
     this = training(runs / recipe.name)
+    if before and not this["plan"]:
+        raise LessonError(
+            f"{runs / recipe.name / 'plan.json'} is missing, and the card would forget how {recipe.name} was trained: "
+            f"bring the run's plan.json and log.jsonl along, or train it with `lesson zoo train {recipe.name}`."
+        )
     # a member that begins with the shipped weights goes on with their history; shipping one run twice tells it once
-    before = _read(path).get("trainings", []) if this["plan"].get("start") == "shipped" else []
-    earlier = [one for one in before if one["plan"] != this["plan"]]
-    card = {
+    goes_on = this["plan"].get("start") == "shipped"
+    earlier = [one for one in before if goes_on and one["plan"] != this["plan"]]
+    return {
         "member": recipe.name,
         "what": recipe.what,
         "data": recipe.data or DATA,
@@ -37,6 +47,11 @@ def write(recipe: Recipe, runs: Path, weights_root: Path | None = None) -> Path:
         "licence": LICENCE,
         "trainings": [*earlier, this],
     }
+
+
+def write(card: dict[str, Any], weights_root: Path | None = None) -> Path:
+    """Write a member's card beside its weights."""
+    path = _path(card["member"], weights_root)
     write_text(path, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     return path
 
@@ -65,6 +80,10 @@ def training(folder: Path) -> dict[str, Any]:
         "seconds": round(sum(worked) + usual),
         "last": last,
     }
+
+
+def _path(member: str, weights_root: Path | None) -> Path:
+    return _folder(weights_root) / f"{member}.json"
 
 
 def _folder(weights_root: Path | None) -> Path:

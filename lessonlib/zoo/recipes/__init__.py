@@ -51,8 +51,9 @@ class Recipe:
         """Store the finished run in the package, with its card."""
         from lessonlib.zoo import cards
 
+        card = cards.card_of(self, runs)  # before anything is stored: it may refuse
         self._file.ship(runs, **self.settings)
-        cards.write(self, runs)
+        cards.write(card)
 
     @property
     def _file(self) -> Any:
