@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from lessonlib.models import store
 from lessonlib.zoo import cards, latents
 from lessonlib.zoo.distillation import SdxlTeacher, quickened
-from lessonlib.zoo.matching import critic, with_fake_score
+from lessonlib.zoo.matching import critic, lcm_loss, with_fake_score
 from lessonlib.zoo.measures import few_steps, one_step, sdxl, taesd
-from lessonlib.zoo.recipes import recipe, sd15, text_g, turbo
+from lessonlib.zoo.recipes import lcm, lcm_lora, recipe, sd15, text_g, turbo
 from lessonlib.zoo.recipes import sdxl as sdxl_recipe
 from lessonlib.zoo.recipes import taesd as taesd_recipe
 from lessonlib.zoo.sdxl import Squares, added, deepened, load_buckets, load_squares
@@ -198,8 +198,10 @@ def test_turbo_its_fake_score_and_its_critic_learn_and_its_teacher_does_not(fami
 
 
 @pytest.mark.parametrize("name", ["lcm", "lcm-lora-sd15", "lcm-lora-sdxl"])
-def test_a_second_run_begins_with_what_was_shipped_and_matches(family, name):
+def test_a_second_run_begins_with_what_was_shipped_and_matches(family, name, monkeypatch):
     one = recipe(name)
+    asked = []
+    monkeypatch.setattr(lcm, "lcm_loss", lambda *given: asked.append(given[-1]) or lcm_loss(*given))
     plan = replace(one.plan_from("shipped"), steps=1, batch=4, warmup=0, learning_rate=0.0)
     runs = family.runs.parent / "again"
     path = one.run(runs, plan=plan) / ("unet" if name == "lcm" else "")
@@ -210,6 +212,7 @@ def test_a_second_run_begins_with_what_was_shipped_and_matches(family, name):
     for key, value in before.items():
         torch.testing.assert_close(after[key], value, rtol=0, atol=0)
     assert {"matched", "followed"} <= set(cards.training(runs / name)["last"])
+    assert asked == [(lcm if name == "lcm" else lcm_lora).MATCHED_GUIDANCE]
 
 
 def test_every_family_that_is_shipped_is_measured_as_often_as_it_says(family, monkeypatch):

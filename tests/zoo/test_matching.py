@@ -130,8 +130,13 @@ def test_guidance_grows_with_the_noise_until_it_is_full(teacher, monkeypatch):
 
 
 def test_the_teacher_is_guided_by_the_scale_that_the_student_is_told(teacher, monkeypatch):
-    asked = []
-    monkeypatch.setattr(matching, "matching_loss", lambda *given, **_: asked.append(given[4]))
+    asked, full = [], []
+
+    def loss(*given, full_guidance):
+        asked.append(given[4])
+        full.append(full_guidance)
+
+    monkeypatch.setattr(matching, "matching_loss", loss)
 
     def student(noisy, timesteps, told, w):
         seen.append(w)
@@ -140,6 +145,7 @@ def test_the_teacher_is_guided_by_the_scale_that_the_student_is_told(teacher, mo
     seen = []
     matching.lcm_loss(matching.Network(), student, teacher, step(), 4, (2.0, 5.0))
     torch.testing.assert_close(asked[0], 1 + seen[-1])  # w is the paper's: the scale minus 1
+    assert full == [matching.FULL_GUIDANCE]
     assert (seen[-1] >= 2).all()
     assert (seen[-1] <= 5).all()
     assert len(seen[-1].unique()) == 4
